@@ -1,0 +1,1 @@
+//! One table of AEAD, PRF, key exchange and signature functions over ring, aws-lc-rs and aes-gcm.

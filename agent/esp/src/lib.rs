@@ -1,0 +1,1 @@
+//! ESP packet transforms, SAD, SPD and replay protection. Sans-IO.

@@ -1,0 +1,1 @@
+//! IKEv2, sans-IO: time, randomness and bytes in, outputs out.

@@ -1,0 +1,1 @@
+//! The controller: REST, gRPC, PKI, planner, store, reconcilers.

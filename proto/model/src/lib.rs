@@ -1,0 +1,12 @@
+//! Shared vocabulary of Espalier: identities, selectors, suites, secrets, documents, the plan of a node and its envelope.
+//!
+//! Everything here is a value: it parses, compares, orders and prints. There is no I/O, no clock and no runtime.
+//! Parsing fails closed: a type that exists is a type that is right, and one bad element refuses the whole document.
+
+pub mod identity;
+pub mod plan;
+pub mod profile;
+pub mod sa;
+pub mod secret;
+pub mod selector;
+pub mod suite;

@@ -1,0 +1,74 @@
+use super::*;
+
+const PLAN: &str = "
+node:
+  id: left.node.example
+  endpoints: [10.9.0.1]
+  addresses: [10.10.1.1/32]
+strict: [10.10.0.0/16]
+peers:
+  - id: right.node.example
+    endpoints: [10.9.0.2]
+    initiate: true
+    auth: !psk-file /etc/espalier/right.psk
+rules:
+  - name: net
+    action: protect
+    peer: right.node.example
+    local: [10.10.1.1/32]
+    remote: [10.10.2.1/32]
+    protocol: tcp
+    remote-ports: 443
+";
+
+fn error(from: &str, to: &str) -> String {
+    assert!(PLAN.contains(from), "{from}");
+    NodePlan::parse(&PLAN.replace(from, to)).expect_err(to).to_string()
+}
+
+#[test]
+fn a_plan_file_is_read() {
+    let plan = NodePlan::parse(&PLAN.replace("!psk-file /etc", "{psk-file: /etc").replace(".psk", ".psk}")).unwrap();
+    let rule = &plan.rules[0];
+    assert_eq!(rule.remote_selectors()[0].to_string(), "10.10.2.1-10.10.2.1 tcp 443");
+    assert_eq!(plan.peers[0].auth, PeerAuth::PskFile("/etc/espalier/right.psk".into()));
+    assert_eq!(plan.profile(&rule.profile).unwrap().child_rekey_seconds, 3600);
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(NodePlan::parse(&json).unwrap(), plan);
+}
+
+#[test]
+fn a_wrong_plan_names_the_place() {
+    assert!(error("remote: [10.10.2.1/32]", "remote: []").contains("rule net: remote is empty"));
+    assert!(error("peer: right", "peer: wrong").contains("rule net: there is no peer wrong.node.example"));
+    assert!(error("protocol: tcp", "protocol: icmp").contains("rule net: ports need a protocol"));
+    assert!(error("protocol: tcp", "protcol: tcp").contains("protcol"));
+    assert!(error("    remote-ports: 443", "    profile: fast").contains("no profile fast"));
+    assert!(error("action: protect", "action: drop").contains("only action protect takes a peer"));
+}
+
+#[test]
+fn rules_are_ordered_by_priority_then_drop_before_protect_before_bypass_then_name() {
+    let rule = |name: &str, action, priority| Rule {
+        name: name.parse().unwrap(),
+        action,
+        priority,
+        local: vec![],
+        remote: vec![],
+        protocol: Protocol::Any,
+        local_ports: PortRange::ANY,
+        remote_ports: PortRange::ANY,
+        peer: None,
+        profile: default_profile(),
+    };
+    let mut rules = [
+        rule("d", Action::Bypass, 0),
+        rule("c", Action::Protect, 0),
+        rule("b", Action::Protect, 0),
+        rule("e", Action::Drop, 0),
+        rule("a", Action::Bypass, 5),
+    ];
+    rules.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    let order: Vec<_> = rules.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(order, ["a", "e", "b", "c", "d"]);
+}
