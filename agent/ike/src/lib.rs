@@ -1,1 +1,3 @@
 //! IKEv2, sans-IO: time, randomness and bytes in, outputs out.
+
+pub mod wire;

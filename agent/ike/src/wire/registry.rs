@@ -1,0 +1,253 @@
+//! IANA numbers of IKEv2. Unknown values survive a round trip.
+
+macro_rules! registry {
+    ($(#[$meta:meta])* $name:ident($int:ty) { $($(#[doc = $doc:expr])* $variant:ident = $value:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $int);
+
+        impl $name {
+            $($(#[doc = $doc])* pub const $variant: Self = Self($value);)*
+        }
+    };
+}
+
+registry! {
+    /// What a payload holds (RFC 7296 §3.2).
+    PayloadType(u8) {
+        /// No payload follows.
+        NONE = 0,
+        /// Security association.
+        SA = 33,
+        /// Key exchange.
+        KE = 34,
+        /// Identification of the initiator.
+        IDI = 35,
+        /// Identification of the responder.
+        IDR = 36,
+        /// Certificate.
+        CERT = 37,
+        /// Certificate request.
+        CERTREQ = 38,
+        /// Authentication.
+        AUTH = 39,
+        /// Nonce.
+        NONCE = 40,
+        /// Notify.
+        NOTIFY = 41,
+        /// Delete.
+        DELETE = 42,
+        /// Vendor ID.
+        VENDOR_ID = 43,
+        /// Traffic selectors of the initiator.
+        TSI = 44,
+        /// Traffic selectors of the responder.
+        TSR = 45,
+        /// Encrypted and authenticated.
+        SK = 46,
+    }
+}
+
+registry! {
+    /// What an exchange is for (RFC 7296 §3.1).
+    ExchangeType(u8) {
+        /// `IKE_SA_INIT`.
+        IKE_SA_INIT = 34,
+        /// `IKE_AUTH`.
+        IKE_AUTH = 35,
+        /// `CREATE_CHILD_SA`.
+        CREATE_CHILD_SA = 36,
+        /// INFORMATIONAL.
+        INFORMATIONAL = 37,
+    }
+}
+
+registry! {
+    /// Whose SPI it is (RFC 7296 §3.3.1).
+    ProtocolId(u8) {
+        /// No protocol, in a notify about no SA.
+        NONE = 0,
+        /// IKE.
+        IKE = 1,
+        /// AH.
+        AH = 2,
+        /// ESP.
+        ESP = 3,
+    }
+}
+
+registry! {
+    /// What a transform chooses (RFC 7296 §3.3.2).
+    TransformType(u8) {
+        /// Encryption.
+        ENCR = 1,
+        /// Pseudo-random function.
+        PRF = 2,
+        /// Integrity.
+        INTEG = 3,
+        /// Key exchange method.
+        KE = 4,
+        /// Extended sequence numbers.
+        ESN = 5,
+    }
+}
+
+registry! {
+    /// What an identification holds (RFC 7296 §3.5).
+    IdType(u8) {
+        /// An IPv4 address.
+        IPV4_ADDR = 1,
+        /// A domain name.
+        FQDN = 2,
+        /// An e-mail address.
+        RFC822_ADDR = 3,
+        /// An IPv6 address.
+        IPV6_ADDR = 5,
+        /// A distinguished name in DER.
+        DER_ASN1_DN = 9,
+        /// Opaque bytes.
+        KEY_ID = 11,
+    }
+}
+
+registry! {
+    /// How an AUTH payload was made (RFC 7296 §3.8).
+    AuthMethod(u8) {
+        /// RSA PKCS#1 v1.5; not used here.
+        RSA = 1,
+        /// Shared key message integrity code.
+        SHARED_KEY = 2,
+        /// ECDSA with SHA-256 on P-256, raw (RFC 4754).
+        ECDSA_P256_SHA256 = 9,
+        /// ECDSA with SHA-384 on P-384, raw (RFC 4754).
+        ECDSA_P384_SHA384 = 10,
+        /// Digital signature (RFC 7427).
+        DIGITAL_SIGNATURE = 14,
+    }
+}
+
+registry! {
+    /// How a certificate is encoded (RFC 7296 §3.6).
+    CertificateEncoding(u8) {
+        /// X.509 certificate for signatures, DER.
+        X509_SIGNATURE = 4,
+        /// SHA-1 and URL of a certificate; not used here.
+        HASH_AND_URL = 12,
+    }
+}
+
+registry! {
+    /// What a notify tells; below 16384 it is an error (RFC 7296 §3.10.1).
+    NotifyType(u16) {
+        /// A critical payload is unknown; the data is its type.
+        UNSUPPORTED_CRITICAL_PAYLOAD = 1,
+        /// The IKE SPI is unknown.
+        INVALID_IKE_SPI = 4,
+        /// The major version is not supported.
+        INVALID_MAJOR_VERSION = 5,
+        /// The message is malformed, or a value is out of range.
+        INVALID_SYNTAX = 7,
+        /// The message ID is outside the window.
+        INVALID_MESSAGE_ID = 9,
+        /// An ESP SPI is unknown.
+        INVALID_SPI = 11,
+        /// No proposal is acceptable.
+        NO_PROPOSAL_CHOSEN = 14,
+        /// The KE payload is of another method; the data is the wanted one.
+        INVALID_KE_PAYLOAD = 17,
+        /// Authentication failed.
+        AUTHENTICATION_FAILED = 24,
+        /// Only one traffic selector pair is acceptable.
+        SINGLE_PAIR_REQUIRED = 34,
+        /// No more child SAs on this IKE SA.
+        NO_ADDITIONAL_SAS = 35,
+        /// The responder has no address to give.
+        INTERNAL_ADDRESS_FAILURE = 36,
+        /// A configuration payload is required.
+        FAILED_CP_REQUIRED = 37,
+        /// No traffic selector is acceptable.
+        TS_UNACCEPTABLE = 38,
+        /// A selector of a packet is not acceptable.
+        INVALID_SELECTORS = 39,
+        /// The peer cannot do this now (RFC 7296 §2.25).
+        TEMPORARY_FAILURE = 43,
+        /// The child SA to rekey does not exist (RFC 7296 §2.25).
+        CHILD_SA_NOT_FOUND = 44,
+        /// The only IKE SA between the two identities.
+        INITIAL_CONTACT = 16384,
+        /// How many messages the sender keeps.
+        SET_WINDOW_SIZE = 16385,
+        /// Selectors could have been wider.
+        ADDITIONAL_TS_POSSIBLE = 16386,
+        /// IP compression is offered.
+        IPCOMP_SUPPORTED = 16387,
+        /// Hash of the sender's address and port.
+        NAT_DETECTION_SOURCE_IP = 16388,
+        /// Hash of the receiver's address and port.
+        NAT_DETECTION_DESTINATION_IP = 16389,
+        /// A cookie to return.
+        COOKIE = 16390,
+        /// Transport mode is asked for.
+        USE_TRANSPORT_MODE = 16391,
+        /// Certificates may be sent as hash and URL.
+        HTTP_CERT_LOOKUP_SUPPORTED = 16392,
+        /// Names the SA that is rekeyed.
+        REKEY_SA = 16393,
+        /// Padding for traffic flow confidentiality is not understood.
+        ESP_TFC_PADDING_NOT_SUPPORTED = 16394,
+        /// Non-first fragments travel too.
+        NON_FIRST_FRAGMENTS_ALSO = 16395,
+        /// MOBIKE is supported (RFC 4555).
+        MOBIKE_SUPPORTED = 16396,
+        /// Authentication is followed by another (RFC 4739).
+        MULTIPLE_AUTH_SUPPORTED = 16404,
+        /// Fragmentation is supported (RFC 7383).
+        IKEV2_FRAGMENTATION_SUPPORTED = 16430,
+        /// Hash functions for signatures (RFC 7427 §4).
+        SIGNATURE_HASH_ALGORITHMS = 16431,
+    }
+}
+
+impl NotifyType {
+    /// Tells whether it reports an error.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        self.0 < 16384
+    }
+}
+
+/// Transform identifiers, by transform type.
+pub mod transform_id {
+    /// AES-GCM with a tag of 16 bytes.
+    pub const ENCR_AES_GCM_16: u16 = 20;
+    /// PRF-HMAC-SHA2-256.
+    pub const PRF_HMAC_SHA2_256: u16 = 5;
+    /// PRF-HMAC-SHA2-384.
+    pub const PRF_HMAC_SHA2_384: u16 = 6;
+    /// PRF-HMAC-SHA2-512.
+    pub const PRF_HMAC_SHA2_512: u16 = 7;
+    /// No integrity transform.
+    pub const INTEG_NONE: u16 = 0;
+    /// No key exchange.
+    pub const KE_NONE: u16 = 0;
+    /// P-256.
+    pub const KE_P256: u16 = 19;
+    /// Curve25519.
+    pub const KE_X25519: u16 = 31;
+    /// Sequence numbers of 32 bits.
+    pub const ESN_NONE: u16 = 0;
+    /// Sequence numbers of 64 bits.
+    pub const ESN_EXTENDED: u16 = 1;
+}
+
+/// Hash functions of RFC 7427 §4 and RFC 8420, as `SIGNATURE_HASH_ALGORITHMS` lists them.
+pub mod hash_id {
+    /// SHA-256.
+    pub const SHA2_256: u16 = 2;
+    /// SHA-384.
+    pub const SHA2_384: u16 = 3;
+    /// SHA-512.
+    pub const SHA2_512: u16 = 4;
+    /// The signature hashes by itself, as Ed25519 does.
+    pub const IDENTITY: u16 = 5;
+}
