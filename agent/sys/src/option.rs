@@ -1,0 +1,26 @@
+//! Socket options.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Sets an option whose value is a plain C value of type `T`.
+pub(crate) fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+    // SAFETY: setsockopt(2) reads `size_of::<T>()` bytes from the pointer, and `value` lives across the call.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size::<T>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for receive and send buffers beyond the system's limit, and takes the limit where that privilege is missing.
+pub(crate) fn set_buffers(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    for (force, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
+        if set(fd, libc::SOL_SOCKET, force, bytes).is_err() {
+            set(fd, libc::SOL_SOCKET, plain, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the size of a C structure as the socket calls take it.
+pub(crate) fn size<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("C structures are far below 4 GiB")
+}
