@@ -9,6 +9,7 @@ pub mod id;
 pub mod message;
 pub mod notify;
 pub mod payload;
+pub mod proposal;
 pub mod registry;
 pub mod sa;
 mod ts;
