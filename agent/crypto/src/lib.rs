@@ -1,1 +1,42 @@
 //! One table of AEAD, PRF, key exchange and signature functions over ring, aws-lc-rs and aes-gcm.
+//!
+//! Every function takes bytes and gives bytes. Nothing here knows a protocol; nothing panics from its input;
+//! what is secret is wiped on drop and has no `Debug`.
+
+mod aead;
+mod agreement;
+mod hash;
+mod signature;
+
+pub use aead::{AeadAlgorithm, AeadKey, AeadProvider, NONCE_LEN, TAG_LEN};
+pub use agreement::KeyShare;
+pub use hash::{equal, prf, prf_plus, random, sha1, sha256};
+pub use signature::{SignatureAlgorithm, SigningKey};
+
+use thiserror::Error;
+
+/// Why a function of this crate refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CryptoError {
+    /// A key of a length that the algorithm does not take.
+    #[error("key has the wrong length")]
+    KeyLength,
+    /// The authentication tag does not match.
+    #[error("message is not authentic")]
+    NotAuthentic,
+    /// The message is longer than the algorithm allows.
+    #[error("message is too long")]
+    TooLong,
+    /// The peer's public value is no point of the group, or yields a shared secret of zero.
+    #[error("public value is invalid")]
+    PublicValue,
+    /// More output is asked for than prf+ can give (RFC 7296 §2.13).
+    #[error("too much keying material asked for")]
+    KeymatLength,
+    /// Not a private key in PKCS#8 PEM of a supported kind.
+    #[error("not a PKCS#8 private key of type ECDSA P-256, ECDSA P-384 or Ed25519")]
+    PrivateKey,
+    /// The provider failed for no fault of its input.
+    #[error("cryptographic provider failed")]
+    Provider,
+}

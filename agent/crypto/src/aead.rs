@@ -1,0 +1,161 @@
+//! AES-GCM with a tag of 16 bytes, by three providers behind one type.
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
+
+use crate::CryptoError;
+
+/// Length of a nonce in bytes.
+pub const NONCE_LEN: usize = 12;
+/// Length of a tag in bytes.
+pub const TAG_LEN: usize = 16;
+
+/// An AEAD algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AeadAlgorithm {
+    /// AES-GCM with a 128-bit key.
+    Aes128Gcm,
+    /// AES-GCM with a 256-bit key.
+    Aes256Gcm,
+}
+
+/// Who computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AeadProvider {
+    /// ring: the fastest without AVX-512, since it has a VAES build.
+    Ring,
+    /// aws-lc-rs: the fastest with AVX-512.
+    AwsLc,
+    /// The pure-Rust aes-gcm crate: portable, and the independent cross-check.
+    Portable,
+}
+
+/// A key, ready for use by one provider. Wiped on drop as far as the provider does it.
+pub struct AeadKey(Inner);
+
+enum Inner {
+    Ring(ring::aead::LessSafeKey),
+    AwsLc(aws_lc_rs::aead::LessSafeKey),
+    Portable128(Box<Aes128Gcm>),
+    Portable256(Box<Aes256Gcm>),
+}
+
+impl AeadAlgorithm {
+    /// Returns the length of its key in bytes.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm => 32,
+        }
+    }
+}
+
+impl AeadProvider {
+    /// All of them, for tests that compare.
+    pub const ALL: [Self; 3] = [Self::Ring, Self::AwsLc, Self::Portable];
+
+    /// Returns the fastest provider on this processor.
+    #[must_use]
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("vaes") {
+            return Self::AwsLc;
+        }
+        Self::Ring
+    }
+}
+
+impl AeadKey {
+    /// Prepares a key.
+    ///
+    /// # Errors
+    /// `KeyLength` when the key is not as long as the algorithm demands.
+    pub fn new(provider: AeadProvider, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Self, CryptoError> {
+        let wrong = |_| CryptoError::KeyLength;
+        let inner = match (provider, algorithm) {
+            (AeadProvider::Ring, _) => {
+                let algorithm = match algorithm {
+                    AeadAlgorithm::Aes128Gcm => &ring::aead::AES_128_GCM,
+                    AeadAlgorithm::Aes256Gcm => &ring::aead::AES_256_GCM,
+                };
+                let key = ring::aead::UnboundKey::new(algorithm, key).map_err(wrong)?;
+                Inner::Ring(ring::aead::LessSafeKey::new(key))
+            }
+            (AeadProvider::AwsLc, _) => {
+                let algorithm = match algorithm {
+                    AeadAlgorithm::Aes128Gcm => &aws_lc_rs::aead::AES_128_GCM,
+                    AeadAlgorithm::Aes256Gcm => &aws_lc_rs::aead::AES_256_GCM,
+                };
+                let key = aws_lc_rs::aead::UnboundKey::new(algorithm, key).map_err(|_| CryptoError::KeyLength)?;
+                Inner::AwsLc(aws_lc_rs::aead::LessSafeKey::new(key))
+            }
+            (AeadProvider::Portable, AeadAlgorithm::Aes128Gcm) => {
+                Inner::Portable128(Box::new(Aes128Gcm::new_from_slice(key).map_err(|_| CryptoError::KeyLength)?))
+            }
+            (AeadProvider::Portable, AeadAlgorithm::Aes256Gcm) => {
+                Inner::Portable256(Box::new(Aes256Gcm::new_from_slice(key).map_err(|_| CryptoError::KeyLength)?))
+            }
+        };
+        Ok(Self(inner))
+    }
+
+    /// Encrypts in place and returns the tag. The caller never repeats a nonce under one key.
+    ///
+    /// # Errors
+    /// `TooLong` beyond the limit of GCM, 64 GiB.
+    pub fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
+        let tag: Result<[u8; TAG_LEN], _> = match &self.0 {
+            Inner::Ring(key) => {
+                let nonce = ring::aead::Nonce::assume_unique_for_key(*nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, ring::aead::Aad::from(aad), in_out);
+                tag.map_err(|_| CryptoError::TooLong)?.as_ref().try_into()
+            }
+            Inner::AwsLc(key) => {
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, aws_lc_rs::aead::Aad::from(aad), in_out);
+                tag.map_err(|_| CryptoError::TooLong)?.as_ref().try_into()
+            }
+            Inner::Portable128(key) => {
+                let tag = key.encrypt_inout_detached(nonce.into(), aad, in_out.into());
+                Ok(tag.map_err(|_| CryptoError::TooLong)?.into())
+            }
+            Inner::Portable256(key) => {
+                let tag = key.encrypt_inout_detached(nonce.into(), aad, in_out.into());
+                Ok(tag.map_err(|_| CryptoError::TooLong)?.into())
+            }
+        };
+        tag.map_err(|_| CryptoError::Provider)
+    }
+
+    /// Checks the tag and decrypts in place. On failure the buffer holds no plaintext that may be used.
+    ///
+    /// # Errors
+    /// `NotAuthentic` when the tag does not match.
+    pub fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        in_out: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), CryptoError> {
+        let opened = match &self.0 {
+            Inner::Ring(key) => {
+                let nonce = ring::aead::Nonce::assume_unique_for_key(*nonce);
+                let tag = ring::aead::Tag::from(*tag);
+                key.open_in_place_separate_tag(nonce, ring::aead::Aad::from(aad), tag, in_out, 0..).map(|_| ()).ok()
+            }
+            Inner::AwsLc(key) => {
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+                let aad = aws_lc_rs::aead::Aad::from(aad);
+                key.open_in_place_separate_tag(nonce, aad, tag, in_out).map(|_| ()).ok()
+            }
+            Inner::Portable128(key) => key.decrypt_inout_detached(nonce.into(), aad, in_out.into(), tag.into()).ok(),
+            Inner::Portable256(key) => key.decrypt_inout_detached(nonce.into(), aad, in_out.into(), tag.into()).ok(),
+        };
+        opened.ok_or(CryptoError::NotAuthentic)
+    }
+}
+
+#[cfg(test)]
+mod tests;
