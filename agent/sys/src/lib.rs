@@ -6,6 +6,8 @@
 
 mod address;
 mod error;
+pub mod netlink;
+pub mod netns;
 mod option;
 pub mod poll;
 pub mod tun;
@@ -13,3 +15,6 @@ pub mod udp;
 pub mod waker;
 
 pub use error::Error;
+
+#[cfg(test)]
+mod testing;
