@@ -33,6 +33,7 @@ pub enum AeadProvider {
 /// A key, ready for use by one provider. Wiped on drop as far as the provider does it.
 pub struct AeadKey(Inner);
 
+#[expect(clippy::large_enum_variant, reason = "the usual variant is the large one: no pointer to follow per packet")]
 enum Inner {
     Ring(ring::aead::LessSafeKey),
     AwsLc(aws_lc_rs::aead::LessSafeKey),
