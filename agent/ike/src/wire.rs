@@ -2,6 +2,7 @@
 //!
 //! [`Message::parse`] refuses what is truncated, oversized or followed by more bytes, with one typed reason, and never panics.
 //! IANA numbers are newtypes, so a value that is unknown here survives and is named in the answer.
+//! [`sk`] seals and opens the encrypted payload, [`proposal`] builds and selects proposals.
 
 pub mod buffer;
 pub mod header;
@@ -12,6 +13,7 @@ pub mod payload;
 pub mod proposal;
 pub mod registry;
 pub mod sa;
+pub mod sk;
 mod ts;
 
 use thiserror::Error;

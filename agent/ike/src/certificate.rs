@@ -1,0 +1,264 @@
+//! Certificates of peers: the path to a trusted authority, validity, purpose, name and revocation (RFC 4945, RFC 5280).
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use espalier_crypto::sha1;
+use espalier_model::identity::Identity;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use thiserror::Error;
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    anchor_from_trusted_cert, aws_lc_rs as algorithms, spki_for_anchor,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::wire::CertificateRequest;
+
+/// The authorities whose certificates are accepted.
+#[derive(Clone, Default)]
+pub struct TrustStore {
+    authorities: Vec<Authority>,
+}
+
+#[derive(Clone)]
+struct Authority {
+    anchor: TrustAnchor<'static>,
+    not_before: u64,
+    not_after: u64,
+}
+
+/// A peer whose certificate is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedPeer {
+    /// Its public key, a DER `SubjectPublicKeyInfo`.
+    pub spki: Vec<u8>,
+    /// Unix second after which some certificate of its path is invalid.
+    pub not_after: u64,
+    /// Serial number of its certificate in lower-case hexadecimal digits, without leading zeros.
+    pub serial: String,
+}
+
+/// A certificate that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CertificateError {
+    /// The peer has sent none.
+    #[error("no certificate")]
+    Missing,
+    /// More or larger certificates than are accepted.
+    #[error("certificate chain is too large")]
+    TooLarge,
+    /// Not a certificate.
+    #[error("certificate is malformed")]
+    Malformed,
+    /// No valid path to a trusted authority for this purpose at this time.
+    #[error("certificate is not valid: {0}")]
+    Path(webpki::Error),
+    /// It forbids signatures.
+    #[error("certificate is not for signatures")]
+    KeyUsage,
+    /// It is another's.
+    #[error("certificate is not for {0}")]
+    Name(Identity),
+    /// It, or an authority on its path, is revoked; carries the serial number.
+    #[error("certificate {0} is revoked")]
+    Revoked(String),
+}
+
+impl TrustStore {
+    /// Reads the certificates of authorities in DER.
+    ///
+    /// # Errors
+    /// `Malformed` when one of them is not a certificate.
+    pub fn new(authorities: &[Vec<u8>]) -> Result<Self, CertificateError> {
+        authorities
+            .iter()
+            .map(|der| Authority::read(der))
+            .collect::<Result<_, _>>()
+            .map(|authorities| Self { authorities })
+    }
+
+    /// Builds the request that names the authorities.
+    #[must_use]
+    pub fn request(&self) -> CertificateRequest {
+        //= RFC 7296 §3.7: the SHA-1 hash of the public key of each trusted authority
+        let hash = |a: &Authority| sha1(&[spki_for_anchor(&a.anchor).as_ref()]);
+        CertificateRequest::x509(&self.authorities.iter().map(hash).collect::<Vec<_>>())
+    }
+
+    /// Checks a chain in DER, the peer's own certificate first, for an identity at a Unix second.
+    ///
+    /// `revoked` holds serial numbers in lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// The first reason for which the certificate is not accepted.
+    pub fn verify(
+        &self,
+        chain: &[Vec<u8>],
+        identity: &Identity,
+        revoked: &BTreeSet<String>,
+        unix: u64,
+    ) -> Result<VerifiedPeer, CertificateError> {
+        if chain.len() > MAX_CHAIN || chain.iter().any(|der| der.len() > MAX_CERTIFICATE) {
+            return Err(CertificateError::TooLarge);
+        }
+        let (own, intermediates) = chain.split_first().ok_or(CertificateError::Missing)?;
+        let own = CertificateDer::from(own.as_slice());
+        let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let anchors = self.valid_at(unix);
+        let certificate = EndEntityCert::try_from(&own).map_err(CertificateError::Path)?;
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(unix));
+        let path = certificate
+            .verify_for_usage(SIGNATURE_ALGORITHMS, &anchors, &intermediates, time, IpsecUsage, None, None)
+            .map_err(CertificateError::Path)?;
+
+        let parsed = parse(own.as_ref())?;
+        check_key_usage(&parsed)?;
+        if !names(&parsed, identity)? {
+            return Err(CertificateError::Name(identity.clone()));
+        }
+        let mut not_after = seconds(&parsed.validity.not_after);
+        let serial = refuse_revoked(&parsed, revoked)?;
+        for intermediate in path.intermediate_certificates() {
+            let der = intermediate.der();
+            let authority = parse(der.as_ref())?;
+            refuse_revoked(&authority, revoked)?;
+            not_after = not_after.min(seconds(&authority.validity.not_after));
+        }
+        let root = self.authorities.iter().find(|a| a.anchor == *path.anchor());
+        not_after = root.map_or(not_after, |a| not_after.min(a.not_after));
+        Ok(VerifiedPeer { spki: certificate.subject_public_key_info().to_vec(), not_after, serial })
+    }
+
+    /// Returns the anchors of the authorities that are valid; path validation does not look at the validity of an anchor.
+    fn valid_at(&self, unix: u64) -> Vec<TrustAnchor<'static>> {
+        let valid = self.authorities.iter().filter(|a| a.not_before <= unix && unix <= a.not_after);
+        valid.map(|a| a.anchor.clone()).collect()
+    }
+}
+
+impl Authority {
+    fn read(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = parse(der)?;
+        let validity = &certificate.validity;
+        let der = CertificateDer::from(der);
+        let anchor = anchor_from_trusted_cert(&der).map_err(CertificateError::Path)?.to_owned();
+        Ok(Self { anchor, not_before: seconds(&validity.not_before), not_after: seconds(&validity.not_after) })
+    }
+}
+
+/// Returns the Unix second until which a certificate in DER is valid.
+///
+/// # Errors
+/// `Malformed` when it is not a certificate.
+pub fn not_after(der: &[u8]) -> Result<u64, CertificateError> {
+    parse(der).map(|certificate| seconds(&certificate.validity.not_after))
+}
+
+/// Accepts a certificate without purposes, and one that is for IPsec or for either role in TLS (RFC 4945 §5.1.3.12).
+struct IpsecUsage;
+
+impl ExtendedKeyUsageValidator for IpsecUsage {
+    fn validate(&self, iter: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let present = iter.collect::<Result<Vec<_>, _>>()?;
+        if present.is_empty() || present.iter().any(|id| ACCEPTED_PURPOSES.contains(id)) {
+            return Ok(());
+        }
+        Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+            required: KeyUsage::required_if_present(IPSEC_IKE),
+            present: present.iter().map(KeyPurposeId::to_decoded_oid).collect(),
+        }))
+    }
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(CertificateError::Malformed),
+    }
+}
+
+//= RFC 4945 §5.1.3.2: if KeyUsage is present, digitalSignature or nonRepudiation must be set
+fn check_key_usage(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
+    let usage = certificate.key_usage().map_err(|_| CertificateError::Malformed)?;
+    let signs = usage.is_none_or(|u| u.value.digital_signature() || u.value.non_repudiation());
+    if signs { Ok(()) } else { Err(CertificateError::KeyUsage) }
+}
+
+/// Tells whether a subject alternative name is the identity. Wildcards name nobody.
+fn names(certificate: &X509Certificate<'_>, identity: &Identity) -> Result<bool, CertificateError> {
+    let extension = certificate.subject_alternative_name().map_err(|_| CertificateError::Malformed)?;
+    let Some(extension) = extension else { return Ok(false) };
+    Ok(extension.value.general_names.iter().any(|name| is_identity(name, identity)))
+}
+
+fn is_identity(name: &GeneralName<'_>, identity: &Identity) -> bool {
+    match (identity, name) {
+        (Identity::Fqdn(fqdn), GeneralName::DNSName(dns)) => dns.eq_ignore_ascii_case(fqdn.as_str()),
+        (Identity::Email(email), GeneralName::RFC822Name(mailbox)) => same_mailbox(email, mailbox),
+        (Identity::Address(IpAddr::V4(a)), GeneralName::IPAddress(bytes)) => *bytes == a.octets(),
+        (Identity::Address(IpAddr::V6(a)), GeneralName::IPAddress(bytes)) => *bytes == a.octets(),
+        _ => false,
+    }
+}
+
+/// Compares the local part with case and the domain without (RFC 5280 §7.5).
+fn same_mailbox(left: &str, right: &str) -> bool {
+    match (left.rsplit_once('@'), right.rsplit_once('@')) {
+        (Some((user, domain)), Some((other, host))) => user == other && domain.eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+fn refuse_revoked(certificate: &X509Certificate<'_>, revoked: &BTreeSet<String>) -> Result<String, CertificateError> {
+    let mut text = String::new();
+    for byte in certificate.raw_serial() {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+    }
+    let serial = text.trim_start_matches('0').to_owned();
+    // Encoders differ in leading zeros, so neither side's count.
+    let listed = revoked.iter().any(|entry| entry.trim_start_matches('0').eq_ignore_ascii_case(&serial));
+    if listed { Err(CertificateError::Revoked(serial)) } else { Ok(serial) }
+}
+
+/// Returns the Unix second of a time, 0 for one before 1970.
+fn seconds(time: &x509_parser::time::ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or_default()
+}
+
+/// Signatures that are verified, in certificates and in AUTH payloads.
+pub(crate) const SIGNATURE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
+    algorithms::ECDSA_P256_SHA256,
+    algorithms::ECDSA_P256_SHA384,
+    algorithms::ECDSA_P256_SHA512,
+    algorithms::ECDSA_P384_SHA256,
+    algorithms::ECDSA_P384_SHA384,
+    algorithms::ECDSA_P384_SHA512,
+    algorithms::ED25519,
+    algorithms::RSA_PKCS1_2048_8192_SHA256,
+    algorithms::RSA_PKCS1_2048_8192_SHA384,
+    algorithms::RSA_PKCS1_2048_8192_SHA512,
+    algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+    algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+    algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+];
+
+/// id-kp-ipsecIKE, 1.3.6.1.5.5.7.3.17.
+const IPSEC_IKE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x11];
+const ACCEPTED_PURPOSES: [KeyPurposeId<'static>; 4] = [
+    KeyPurposeId::new(IPSEC_IKE),
+    KeyPurposeId::new(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01]), // serverAuth
+    KeyPurposeId::new(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02]), // clientAuth
+    KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]),                         // anyExtendedKeyUsage
+];
+/// The peer's certificate and three authorities below the root.
+const MAX_CHAIN: usize = 4;
+/// An ordinary certificate has 1 KiB.
+const MAX_CERTIFICATE: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The expected values are computed apart from this code, with Python's `hmac` and `hashlib`, straight from the formulas.
+
+use super::*;
+
+struct Vector {
+    function: Prf,
+    encryption: IkeEncryption,
+    sk_ei: &'static str,
+    sk_er: &'static str,
+    sk_pi_end: &'static str,
+    sk_pr_end: &'static str,
+    child: [&'static str; 2],
+    secret_child: [&'static str; 2],
+    rekeyed: [&'static str; 2],
+    rekeyed_child: [&'static str; 2],
+}
+
+fn bytes(first: u8, len: u8) -> Vec<u8> {
+    (first..first + len).collect()
+}
+
+fn nonces(initiator: u8, responder: u8) -> Nonces {
+    let nonce = |first| Nonce::new(bytes(first, 32)).unwrap();
+    Nonces { initiator: nonce(initiator), responder: nonce(responder) }
+}
+
+fn hex(secret: &Secret) -> String {
+    secret.expose().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+const SPIS: IkeSpis = IkeSpis { initiator: IkeSpi(0x0102_0304_0506_0708), responder: IkeSpi(0x1112_1314_1516_1718) };
+
+#[test]
+fn keys_are_those_of_an_independent_computation() {
+    for v in VECTORS {
+        let (keys, auth) =
+            initial(v.function, v.encryption, &Secret::new(bytes(128, 32)), &nonces(0, 64), SPIS).unwrap();
+        assert_eq!((hex(&keys.sk_ei), hex(&keys.sk_er)), (v.sk_ei.to_owned(), v.sk_er.to_owned()));
+        assert!(hex(&auth.sk_pi).ends_with(v.sk_pi_end));
+        assert!(hex(&auth.sk_pr).ends_with(v.sk_pr_end));
+        assert_eq!(auth.sk_pi.expose().len(), v.function.output_len());
+        assert_eq!(auth.sk_pr.expose().len(), v.function.output_len());
+
+        let child = keys.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+        assert_eq!([hex(&child.initiator), hex(&child.responder)], v.child);
+        let shared = Secret::new(bytes(200, 32));
+        let child = keys.sk_d.child(EspSuite::Aes128Gcm16, Some(&shared), &nonces(0, 64)).unwrap();
+        assert_eq!([hex(&child.initiator), hex(&child.responder)], v.secret_child);
+
+        let swapped = IkeSpis { initiator: SPIS.responder, responder: SPIS.initiator };
+        let encryption = IkeEncryption::Aes256Gcm16;
+        let next = keys.sk_d.rekeyed(Prf::HmacSha256, encryption, &shared, &nonces(10, 50), swapped).unwrap();
+        assert_eq!([hex(&next.sk_ei), hex(&next.sk_er)], v.rekeyed);
+        let child = next.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+        assert_eq!([hex(&child.initiator), hex(&child.responder)], v.rekeyed_child);
+    }
+}
+
+const VECTORS: [Vector; 3] = [
+    Vector {
+        function: Prf::HmacSha256,
+        encryption: IkeEncryption::Aes128Gcm16,
+        sk_ei: "bb1c5593342163857d7c04f1335ce9ed98a80d7e",
+        sk_er: "94a2eeec55fc97f67d926673e9e7ecf147851d38",
+        sk_pi_end: "69add0dbcb0f",
+        sk_pr_end: "545728929d7688",
+        child: [
+            "c7d6a7d0ef768f6bd00f95c7f57ff80887acdfd68ddf9ad3ee58eab05866ff54b9424ae4",
+            "82934d3a348248481b17033aee43c1b411741795122f2580c9d93c4420911a95e1a67976",
+        ],
+        secret_child: ["fff035224c5618e72d684d5de4eec3e0dbafb939", "a3e3b34424d57b6d1b9eaef0a39451168333167f"],
+        rekeyed: [
+            "b6b9f54209d37c53c740b4192af339dfcd468206ec462d59e7b8296e4a1f17cb2e7c3ddd",
+            "ea4afe91fcba0d5a18ec0444003e77571dc141a9df0de84ebe20cc6b616ac19400c66207",
+        ],
+        rekeyed_child: [
+            "67acf7fba3189fe2ec2b4550e1d3c6c53e83560335231d279cd776b61851fb1827709b4d",
+            "1f53b6aa048ce03e2261924f8d97c74a90cd23fa941fa23cd2a8917f397a3569bd736373",
+        ],
+    },
+    Vector {
+        function: Prf::HmacSha384,
+        encryption: IkeEncryption::Aes256Gcm16,
+        sk_ei: "a4382d3797327793ae23fc0984a74fbccff41f86f3834d89bfe8e1df96cb6075aaa38d2a",
+        sk_er: "8860fb4fa6a17a365e7bd5dd87cfbc8eca297192cac3bd5d82e2e49481dcf1d0ba200d53",
+        sk_pi_end: "39e4b75e560542d3ae1",
+        sk_pr_end: "d2d73244855c5fd24",
+        child: [
+            "125071e3fd8d2766a6942411c2bf573432c04d3a68875484410753392a053f26d55c29b8",
+            "ebf396ebff3671edd3d5cdb3a683dc8707bc3eddad9a44e3f040a42bf9c7ed201c680002",
+        ],
+        secret_child: ["2b9658aa486297c0c196a81a2a1fbbb183402560", "6b94eaed78cc52c0e5463a0dca2b466d16328d30"],
+        rekeyed: [
+            "04c22962436d19befe5c072423b9c5a5264490e9599dcc59fabfea527d212f3f5678cc88",
+            "caca70a30f36518f7de39720d17bf7310ddb224638a8c8140ac9e6f3e4373c23853a68eb",
+        ],
+        rekeyed_child: [
+            "a0ad4b1ff3ccdba7baca45401870bbfb03698eda34e847e23a7028e82fbb6c7cf6eff3fd",
+            "8b4b20725387796d80d81dbb358ed80f1666cbf87fa683d767b6b0359db82a543c07ca9f",
+        ],
+    },
+    Vector {
+        function: Prf::HmacSha512,
+        encryption: IkeEncryption::Aes256Gcm16,
+        sk_ei: "057b3231fff6319cada89c9d0e4585b4d526265155888e3bdae28a0635ec28b190adcf39",
+        sk_er: "fc664afccebc63aeba6efb67c15ace7cd928fe6faedbaaeac8055badf483c006aeb0e7de",
+        sk_pi_end: "27629743c2238f48e",
+        sk_pr_end: "1b69e2e6b68f246172c1",
+        child: [
+            "4ba96ac85389f0938644bdcb111bb33c5306176f959dcf70de694c1a980bec09445408e6",
+            "8ef0577cebbad1809e89806d88437f1fff16fcecce811347fb7660548f7850c927f17a0a",
+        ],
+        secret_child: ["d4018250c005bd2150d213271e8e4ac0322a92d0", "51803781fa43a90730881cfb9bd4ca0ecb64394f"],
+        rekeyed: [
+            "8656e16b391842c2dbd56b3c7531379e9adb59ccb69f685dec51c29f269f398872c99d42",
+            "3a6a33dc3131c85160117860a160d34a21a24711f8082887a4caae42cd9eb1fa3685f600",
+        ],
+        rekeyed_child: [
+            "373ee4caef5e4a71655b97ba972c5daac41795956e27b4c01b296bd1029c348681a898dc",
+            "44944a3dd80aa21b5cf29bc126fdebbbb19ad100bdc0180a010c575b6130179bb833ad1e",
+        ],
+    },
+];

@@ -1,0 +1,103 @@
+use super::*;
+use crate::wire::{ExchangeType, Flags, IkeSpi, Notify, NotifyType};
+
+fn header() -> Header {
+    Header {
+        initiator_spi: IkeSpi(1),
+        responder_spi: IkeSpi(2),
+        exchange: ExchangeType::INFORMATIONAL,
+        flags: Flags { initiator: true, response: false },
+        message_id: 7,
+    }
+}
+
+fn keys(encryption: IkeEncryption) -> (SealingKey, OpeningKey) {
+    let keymat = Secret::new(vec![0x42; encryption.keymat_len()]);
+    (SealingKey::new(encryption, &keymat).unwrap(), OpeningKey::new(encryption, &keymat).unwrap())
+}
+
+fn payloads() -> Vec<Payload> {
+    vec![Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, vec![])), Payload::VendorId(vec![3; 9])]
+}
+
+#[test]
+fn what_is_sealed_is_opened() {
+    for encryption in [IkeEncryption::Aes128Gcm16, IkeEncryption::Aes256Gcm16] {
+        let (mut sealing, opening) = keys(encryption);
+        for payloads in [vec![], payloads()] {
+            let datagram = sealing.seal(&header(), &payloads).unwrap();
+            assert_eq!(opening.open(&datagram), Ok(Message { header: header(), payloads }));
+            assert!(Message::parse(&datagram).is_ok(), "the outside is a message of one SK payload");
+        }
+    }
+}
+
+#[test]
+fn an_iv_is_never_repeated_even_for_one_message_id() {
+    let (mut sealing, _) = keys(IkeEncryption::Aes256Gcm16);
+    let mut ivs: Vec<_> = (0..100).map(|_| sealing.seal(&header(), &[]).unwrap()[32..40].to_vec()).collect();
+    ivs.dedup();
+    assert_eq!(ivs.len(), 100);
+    sealing.next_iv = u64::MAX;
+    assert!(matches!(sealing.seal(&header(), &[]), Err(SealError::Exhausted)));
+    assert!(matches!(sealing.seal(&header(), &[]), Err(SealError::Exhausted)), "it stays exhausted");
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation_is_refused() {
+    let (mut sealing, opening) = keys(IkeEncryption::Aes128Gcm16);
+    let datagram = sealing.seal(&header(), &payloads()).unwrap();
+    for bit in 0..datagram.len() * 8 {
+        let mut changed = datagram.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(opening.open(&changed), Err(OpenError::Outer(_) | OpenError::Unauthentic)), "bit {bit}");
+    }
+    for end in 0..datagram.len() {
+        assert!(opening.open(&datagram[..end]).is_err());
+    }
+}
+
+/// Seals a plaintext as it is, with padding and all.
+fn seal_raw(first: PayloadType, text: &[u8]) -> Vec<u8> {
+    let (sealing, _) = keys(IkeEncryption::Aes256Gcm16);
+    let len = GENERIC_HEADER_LEN + IV_LEN + text.len() + TAG_LEN;
+    let mut w = Writer::new();
+    header().emit(PayloadType::SK, len, &mut w).unwrap();
+    w.u8(first.0);
+    w.u8(0);
+    w.u16(u16::try_from(len).unwrap());
+    let aad = w.finish();
+    let iv = 99_u64.to_be_bytes();
+    let mut text = text.to_vec();
+    let tag = sealing.key.aead.seal(&sealing.key.nonce(iv), &aad, &mut text).unwrap();
+    [&aad[..], &iv, &text, &tag].concat()
+}
+
+#[test]
+fn padding_of_any_length_and_content_is_taken_off() {
+    let (_, opening) = keys(IkeEncryption::Aes256Gcm16);
+    let vendor = [0, 0, 0, 5, 0xee];
+    let padded = [&vendor[..], &[0xaa; 255], &[255]].concat();
+    let message = opening.open(&seal_raw(PayloadType::VENDOR_ID, &padded)).unwrap();
+    assert_eq!(message.payloads, [Payload::VendorId(vec![0xee])]);
+    let inner = |first, text: &[u8]| match opening.open(&seal_raw(first, text)) {
+        Err(OpenError::Inner(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(inner(PayloadType::NONE, &[]), Malformed::Truncated("pad length"));
+    assert_eq!(inner(PayloadType::NONE, &[1]), Malformed::Length("padding"));
+    assert_eq!(inner(PayloadType::NONE, &[0, 0]), Malformed::Trailing("message"));
+    assert_eq!(inner(PayloadType(99), &[0, 0x80, 0, 4, 0]), Malformed::UnsupportedCritical(PayloadType(99)));
+    assert_eq!(inner(PayloadType::SK, &[0, 0, 0, 4, 0]), Malformed::Value("payload inside SK"));
+}
+
+#[test]
+fn a_message_in_clear_is_not_opened() {
+    let (_, opening) = keys(IkeEncryption::Aes256Gcm16);
+    let clear = Message { header: header(), payloads: payloads() }.emit().unwrap();
+    assert!(matches!(opening.open(&clear), Err(OpenError::Outer(_))));
+    let (_, other) = keys(IkeEncryption::Aes128Gcm16);
+    let sealed = keys(IkeEncryption::Aes256Gcm16).0.seal(&header(), &payloads()).unwrap();
+    assert_eq!(other.open(&sealed), Err(OpenError::Unauthentic));
+    assert!(SealingKey::new(IkeEncryption::Aes256Gcm16, &Secret::new(vec![0; 20])).is_err());
+}
