@@ -1,0 +1,74 @@
+//! `cargo verify`: every suite in order, a table, and the summary as the last line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use crate::structure;
+use crate::suite::{Report, cargo, check};
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only what needs no root and little time.
+    #[arg(long)]
+    quick: bool,
+    /// Write the results to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    suites: &'a [Report],
+}
+
+/// Runs the suites. Returns whether every test passed.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("deploy/xtask lies two below the root")?;
+    std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))?;
+    let suites = suites(root, options.quick)?;
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&Results { suites: &suites })?;
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(summary(&suites))
+}
+
+fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
+    let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    let doc = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
+    let mut suites = vec![
+        check("structure", minutes(1), || structure::check(root))?,
+        cargo("format", minutes(1), &["fmt", "--all", "--check"], "")?,
+        cargo("build", minutes(15), &["build", "--release", "--workspace", "--quiet"], "")?,
+        cargo("lints", minutes(10), &clippy, "")?,
+        cargo("unit", minutes(10), &["test", "--release", "--workspace", "--no-fail-fast", "--quiet"], "")?,
+    ];
+    if !quick {
+        suites.push(cargo("documentation", minutes(5), &doc, "--deny warnings")?);
+    }
+    Ok(suites)
+}
+
+fn summary(suites: &[Report]) -> bool {
+    eprintln!("\n{:<15} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "skipped", "seconds");
+    for suite in suites {
+        let Report { name, passed, failed, skipped, seconds } = suite;
+        eprintln!("{name:<15} {passed:>7} {failed:>7} {skipped:>8} {seconds:>8.1}");
+    }
+    let passed: u64 = suites.iter().map(|s| s.passed).sum();
+    // A test that did not run has not passed.
+    let failed: u64 = suites.iter().map(|s| s.failed + s.skipped).sum();
+    eprintln!("\n{passed} passed, {failed} failed");
+    failed == 0
+}
+
+const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
