@@ -1,6 +1,7 @@
 //! Lines for Wireshark's decryption tables, with which a capture of our own traffic is read.
 //!
-//! The files of that name lie in Wireshark's configuration folder, and `tshark -o uat:<table>:<line>` takes single lines.
+//! The files of that name lie in Wireshark's configuration folder (`WIRESHARK_CONFIG_DIR`), one line each ended by a newline, and
+//! `tshark -o uat:<table>:<line>` takes single lines. ESP is decrypted only with `-o esp.enable_encryption_decode:TRUE`.
 
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -1,5 +1,8 @@
 use espalier_model::identity::Identity;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SigningKey as _};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    SigningKey as _,
+};
 
 use super::*;
 
@@ -123,4 +126,18 @@ fn a_raw_ecdsa_signature_is_checked() {
 fn half_a_hash_number_is_refused() {
     assert!(HashAlgorithms::read(&[0, 2, 0]).is_err());
     assert_eq!(HashAlgorithms::announce().data, [0, 2, 0, 3, 0, 4, 0, 5]);
+}
+
+#[test]
+fn an_rsa_signature_of_a_peer_is_checked() {
+    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let octets = octets(Prf::HmacSha256, &[1; 32]);
+    // AlgorithmIdentifier of sha256WithRSAEncryption (RFC 7427 appendix A.1.2).
+    let identifier = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00];
+    let data = [&[15], &identifier[..], &pair.sign(&octets.0).unwrap()].concat();
+    let mut auth = Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data };
+    let spki = pair.subject_public_key_info();
+    octets.check_signature(&spki, &auth).unwrap();
+    auth.data[100] ^= 1;
+    assert!(matches!(octets.check_signature(&spki, &auth), Err(AuthError::Wrong)));
 }

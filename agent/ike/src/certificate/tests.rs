@@ -1,7 +1,7 @@
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
-    SignatureAlgorithm,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
+    SerialNumber, SignatureAlgorithm,
 };
 use time::OffsetDateTime;
 
@@ -89,6 +89,15 @@ fn an_intermediate_bounds_the_validity() {
     let peer = check(&ca, &[der.clone(), intermediate.der.clone()], NAME).unwrap();
     assert_eq!(peer.not_after, NOW + 2 * DAY);
     assert!(matches!(check(&ca, &[der], NAME), Err(CertificateError::Path(_))), "the intermediate is not sent");
+}
+
+#[test]
+fn an_rsa_authority_is_accepted() {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let params = ca_params("root", 1, 100);
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    let ca = Ca { der, issuer: Issuer::new(params, key) };
+    assert!(check(&ca, &[leaf(&ca, |_| {})], NAME).is_ok());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::wire::{ExchangeType, Flags, IkeSpi, Notify, NotifyType};
 
@@ -35,8 +37,7 @@ fn what_is_sealed_is_opened() {
 #[test]
 fn an_iv_is_never_repeated_even_for_one_message_id() {
     let (mut sealing, _) = keys(IkeEncryption::Aes256Gcm16);
-    let mut ivs: Vec<_> = (0..100).map(|_| sealing.seal(&header(), &[]).unwrap()[32..40].to_vec()).collect();
-    ivs.dedup();
+    let ivs: BTreeSet<_> = (0..100).map(|_| sealing.seal(&header(), &[]).unwrap()[32..40].to_vec()).collect();
     assert_eq!(ivs.len(), 100);
     sealing.next_iv = u64::MAX;
     assert!(matches!(sealing.seal(&header(), &[]), Err(SealError::Exhausted)));
@@ -101,3 +102,24 @@ fn a_message_in_clear_is_not_opened() {
     assert_eq!(other.open(&sealed), Err(OpenError::Unauthentic));
     assert!(SealingKey::new(IkeEncryption::Aes256Gcm16, &Secret::new(vec![0; 20])).is_err());
 }
+
+#[test]
+fn a_message_sealed_by_another_implementation_is_opened_and_sealed_alike() {
+    let keymat = Secret::new((0..32).chain([0xaa, 0xbb, 0xcc, 0xdd]).collect());
+    let opening = OpeningKey::new(IkeEncryption::Aes256Gcm16, &keymat).unwrap();
+    let message = opening.open(&SEALED).unwrap();
+    assert_eq!(message.payloads, [Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, vec![]))]);
+    let mut sealing = SealingKey::new(IkeEncryption::Aes256Gcm16, &keymat).unwrap();
+    sealing.next_iv = 8;
+    assert_eq!(sealing.seal(&message.header, &message.payloads).unwrap(), SEALED);
+}
+
+/// Sealed with Python's `cryptography`, and opened by Wireshark.
+#[rustfmt::skip]
+const SEALED: [u8; 65] = [
+    0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+    0x2e, 0x20, 0x25, 0x08, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x41, 0x29, 0x00, 0x00, 0x25,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x08, 0x68, 0x99, 0xe5, 0xf2, 0x82, 0xca, 0x32, 0x2a,
+    0x62, 0x1c, 0x08, 0x0c, 0x1f, 0xf6, 0x9c, 0xca, 0xdc, 0x91, 0xbf, 0xa4, 0x88, 0x85, 0x3d, 0x6c,
+    0xaa,
+];
