@@ -164,7 +164,7 @@ pub struct SaUsage {
     pub bytes: u64,
     /// Highest sequence number sent or seen.
     pub sequence: u64,
-    /// Inbound: sequence numbers that the window has passed without a packet.
+    /// Inbound: sequence numbers up to the highest that have not arrived.
     pub lost: u64,
     /// Inbound: packets dropped as replays.
     pub replayed: u64,

@@ -1,0 +1,76 @@
+//! The security policy database: what happens to a flow (RFC 4301 §4.4.1).
+
+use espalier_model::identity::Name;
+use espalier_model::plan::{Action, Rule};
+use espalier_model::selector::{Flow, TrafficSelector};
+
+/// Rules in order of evaluation. What no rule matches is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Spd {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    rule: Name,
+    action: Action,
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
+}
+
+/// What the policy says of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'s> {
+    /// It goes through the SA of this rule, or nowhere. The number is the rule's place in the order.
+    Protect(&'s Name, usize),
+    /// It passes in the clear.
+    Bypass,
+    /// It is dropped.
+    Drop,
+}
+
+impl Spd {
+    /// Puts the rules into their order of evaluation.
+    #[must_use]
+    pub fn compile(rules: &[Rule]) -> Self {
+        let mut rules: Vec<&Rule> = rules.iter().collect();
+        rules.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        let entry = |rule: &&Rule| Entry {
+            rule: rule.name.clone(),
+            action: rule.action,
+            local: rule.local_selectors(),
+            remote: rule.remote_selectors(),
+        };
+        Self { entries: rules.iter().map(entry).collect() }
+    }
+
+    /// Looks up a packet that leaves: its source is our side.
+    #[must_use]
+    pub fn outbound(&self, flow: &Flow) -> Verdict<'_> {
+        let (source_port, destination_port) = flow.ports.unzip();
+        let matches = |entry: &Entry| {
+            let local = |ts: &TrafficSelector| ts.contains(flow.source, flow.protocol, source_port);
+            let remote = |ts: &TrafficSelector| ts.contains(flow.destination, flow.protocol, destination_port);
+            entry.local.iter().any(local) && entry.remote.iter().any(remote)
+        };
+        match self.entries.iter().enumerate().find(|(_, entry)| matches(entry)) {
+            Some((index, Entry { rule, action: Action::Protect, .. })) => Verdict::Protect(rule, index),
+            Some((_, Entry { action: Action::Bypass, .. })) => Verdict::Bypass,
+            Some((_, Entry { action: Action::Drop, .. })) | None => Verdict::Drop,
+        }
+    }
+
+    /// Looks up a packet that arrived: its source is the peer's side.
+    #[must_use]
+    pub fn inbound(&self, flow: &Flow) -> Verdict<'_> {
+        self.outbound(&flow.reversed())
+    }
+
+    /// Returns the names of the rules in order.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Name> {
+        self.entries.iter().map(|entry| &entry.rule)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! One snapshot of everything that a packet needs: the SPD, the SAD, and which SA a rule uses now.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use espalier_model::identity::Name;
+use espalier_model::sa::{ChildId, Direction, Spi};
+use espalier_model::selector::Flow;
+
+use crate::counters::DropReason;
+use crate::inbound::Inbound;
+use crate::outbound::Outbound;
+use crate::spd::{Spd, Verdict};
+
+/// A read-only snapshot. Changing it means building the next one; SAs with their counters are shared between snapshots.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    spd: Arc<Spd>,
+    inbound: HashMap<Spi, Arc<Inbound>>,
+    outbound: BTreeMap<Name, Arc<Outbound>>,
+    /// The outbound SA of each rule, by its place in the SPD: what a packet looks up.
+    by_place: Vec<Option<Arc<Outbound>>>,
+}
+
+impl Tables {
+    /// Finds the SA through which a packet leaves.
+    ///
+    /// # Errors
+    /// The reason why it must not leave.
+    pub fn outbound(&self, flow: &Flow) -> Result<&Arc<Outbound>, DropReason> {
+        match self.spd.outbound(flow) {
+            Verdict::Protect(_, place) => self.by_place.get(place).and_then(Option::as_ref),
+            Verdict::Bypass => return Err(DropReason::MisroutedBypass),
+            Verdict::Drop => return Err(DropReason::PolicyDrop),
+        }
+        .filter(|sa| sa.carries(flow))
+        .ok_or(DropReason::NoSa)
+    }
+
+    /// Finds the SA of an SPI.
+    #[must_use]
+    pub fn inbound(&self, spi: u32) -> Option<&Arc<Inbound>> {
+        Spi::try_from(spi).ok().and_then(|spi| self.inbound.get(&spi))
+    }
+
+    /// Tells whether a packet may enter that came through this SA: its flow must be one that the SA's own rule protects
+    /// (RFC 4301 §5.2).
+    #[must_use]
+    pub fn admits(&self, sa: &Inbound, flow: &Flow) -> bool {
+        matches!(self.spd.inbound(flow), Verdict::Protect(rule, _) if rule == sa.rule())
+    }
+
+    /// Returns the policy.
+    #[must_use]
+    pub fn spd(&self) -> &Spd {
+        &self.spd
+    }
+
+    /// Returns every inbound SA.
+    pub fn inbound_sas(&self) -> impl Iterator<Item = &Arc<Inbound>> {
+        self.inbound.values()
+    }
+
+    /// Returns the outbound SA in use of each rule.
+    pub fn outbound_sas(&self) -> impl Iterator<Item = &Arc<Outbound>> {
+        self.outbound.values()
+    }
+
+    /// Returns the next snapshot, with another policy. SAs of rules that are gone stay until IKE removes them, unused.
+    #[must_use]
+    pub fn with_policy(&self, spd: Spd) -> Self {
+        Self { spd: Arc::new(spd), ..self.clone() }.placed()
+    }
+
+    /// Returns the next snapshot, with one more inbound SA.
+    #[must_use]
+    pub fn with_inbound(&self, sa: Arc<Inbound>) -> Self {
+        let mut next = self.clone();
+        next.inbound.insert(sa.spi(), sa);
+        next
+    }
+
+    /// Returns the next snapshot, in which this SA carries what its rule sends.
+    #[must_use]
+    pub fn with_outbound(&self, sa: Arc<Outbound>) -> Self {
+        let mut next = self.clone();
+        next.outbound.insert(sa.rule().clone(), sa);
+        next.placed()
+    }
+
+    /// Returns the next snapshot, without one half of a pair. A half that is not there, or was replaced, changes nothing.
+    #[must_use]
+    pub fn without(&self, id: ChildId, direction: Direction) -> Self {
+        let mut next = self.clone();
+        match direction {
+            Direction::Inbound => next.inbound.retain(|_, sa| sa.id() != id),
+            Direction::Outbound => next.outbound.retain(|_, sa| sa.id() != id),
+        }
+        next.placed()
+    }
+
+    fn placed(mut self) -> Self {
+        self.by_place = self.spd.rules().map(|rule| self.outbound.get(rule).cloned()).collect();
+        self
+    }
+}
