@@ -6,6 +6,7 @@
 
 mod address;
 mod error;
+pub mod guard;
 pub mod netlink;
 pub mod netns;
 mod option;
