@@ -71,9 +71,17 @@ impl Guard {
     /// # Errors
     /// No privilege, or a kernel without nftables. What stood before stands then.
     pub fn apply(spec: &GuardSpec) -> Result<(), Error> {
+        let old = batch::set_names()?;
+        let edition = rules::free_edition(&old);
+        // The kernel may publish a set's elements only after it has switched the rules. So the new sets stand, unused, before
+        // the one transaction that changes what happens to packets.
+        let mut sets = Batch::new();
+        sets.table();
+        rules::write_sets(&mut sets, spec, edition);
+        sets.commit("prepare the leak guard")?;
         let mut batch = Batch::new();
-        batch.table();
-        rules::write(&mut batch, spec);
+        rules::write_rules(&mut batch, spec, edition);
+        old.iter().for_each(|name| batch.delete_set(name));
         batch.commit("put up the leak guard")
     }
 

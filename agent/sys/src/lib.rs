@@ -5,6 +5,7 @@
 //! What concerns a network namespace acts on that of the calling thread, see [`netns::NetNs::enter`].
 
 mod address;
+pub mod capture;
 mod error;
 pub mod guard;
 pub mod netlink;

@@ -107,10 +107,10 @@ impl Expressions {
     }
 
     /// The field is an element of the set.
-    pub(super) fn in_set(mut self, header: Header, offset: u32, length: u32, set: u32) -> Self {
+    pub(super) fn in_set(mut self, header: Header, offset: u32, length: u32, set: &str) -> Self {
         self = self.load(header, offset, length);
         self.add("lookup", |data| {
-            data.put_text(1, UNNAMED_SET).put_u32(2, REGISTER).put_u32(4, set);
+            data.put_text(1, set).put_u32(2, REGISTER);
         });
         self
     }
@@ -171,7 +171,5 @@ enum Comparison {
     AtLeast = 5,
 }
 
-/// What sets are called that belong to one rule; the kernel puts a number in.
-pub(super) const UNNAMED_SET: &str = "__set%d";
 const VERDICT_REGISTER: u32 = 0;
 const REGISTER: u32 = 1;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use super::attribute::{Attributes, Expressions, LIST_ELEM, UNNAMED_SET};
+use super::attribute::{Attributes, Expressions, LIST_ELEM};
 use crate::error::Error;
 use crate::option::set_buffers;
 
@@ -76,29 +76,33 @@ impl Batch {
         self.message(libc::NFT_MSG_NEWRULE, flags, format!("a rule of chain {chain}"), &attributes);
     }
 
-    /// Creates a set of address ranges for one rule of this transaction, which names it by the number that is returned; the
-    /// set goes with its rule. `ranges` are ordered and do not touch.
-    pub(super) fn set(&mut self, version: Version, ranges: &[(u128, u128)]) -> u32 {
+    /// Creates a set of address ranges; `ranges` are ordered and do not touch.
+    pub(super) fn set(&mut self, name: &str, version: Version, ranges: &[(u128, u128)]) {
         self.sets += 1;
-        let id = self.sets;
         let (kind, length) = match version {
             Version::V4 => (7, 4),
             Version::V6 => (8, 16),
         };
         let mut attributes = Attributes::default();
-        attributes.put_text(1, TABLE).put_text(2, UNNAMED_SET).put_u32(3, ANONYMOUS | CONSTANT | INTERVAL);
-        attributes.put_u32(4, kind).put_u32(5, length).put_u32(10, id);
-        self.message(libc::NFT_MSG_NEWSET, libc::NLM_F_CREATE, format!("set {id}"), &attributes);
+        attributes.put_text(1, TABLE).put_text(2, name).put_u32(3, INTERVAL);
+        attributes.put_u32(4, kind).put_u32(5, length).put_u32(10, self.sets);
+        self.message(libc::NFT_MSG_NEWSET, libc::NLM_F_CREATE, format!("set {name}"), &attributes);
         // An element of IPv6 takes 44 bytes at most with its end: a chunk stays far below an attribute's 64 KiB.
         for chunk in ranges.chunks(500) {
             let mut attributes = Attributes::default();
-            attributes.put_text(1, TABLE).put_text(2, UNNAMED_SET).put_u32(4, id).nest(3, |list| {
+            attributes.put_text(1, TABLE).put_text(2, name).nest(3, |list| {
                 chunk.iter().for_each(|(first, last)| put_range(list, version, *first, *last));
             });
-            let object = format!("the elements of set {id}");
+            let object = format!("the elements of set {name}");
             self.message(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, object, &attributes);
         }
-        id
+    }
+
+    /// Deletes a set that no rule of the transaction's outcome uses.
+    pub(super) fn delete_set(&mut self, name: &str) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, TABLE).put_text(2, name);
+        self.message(libc::NFT_MSG_DELSET, 0, format!("set {name}"), &attributes);
     }
 
     /// Hands the transaction to the kernel and waits for its verdict.
@@ -114,9 +118,7 @@ impl Batch {
 
     /// Returns what was refused, if anything.
     fn transact(&self, last: usize) -> io::Result<Option<(&str, io::Error)>> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
+        let socket = connect()?;
         // The kernel takes a transaction as one datagram, and counts its own overhead against the buffer.
         let room = self.bytes.len().saturating_mul(2).max(1 << 20);
         set_buffers(socket.as_fd(), i32::try_from(room).map_err(io::Error::other)?)?;
@@ -164,16 +166,69 @@ impl Batch {
     }
 }
 
-/// Returns sequence number and error number of each answer in a datagram.
-fn answers(mut datagram: &[u8]) -> Vec<(usize, i32)> {
-    let mut found = Vec::new();
-    while let (Some(length), Some(sequence)) = (word(datagram, 0), word(datagram, 8)) {
-        let kind = word(datagram, 4).map(|word| word & 0xffff);
-        let code = word(datagram, 16).map_or(0, |word| i32::from_ne_bytes(word.to_ne_bytes()));
-        if kind == u32::try_from(libc::NLMSG_ERROR).ok() {
-            found.push((usize::try_from(sequence).unwrap_or(usize::MAX), code));
+/// Returns the names of the table's sets; none, where there is no table.
+pub(super) fn set_names() -> Result<Vec<String>, Error> {
+    let fail = |source| refused("list the sets of the leak guard".to_owned(), source);
+    let mut request = Batch { bytes: Vec::new(), objects: Vec::new(), sets: 0 };
+    let mut table = Attributes::default();
+    table.put_text(1, TABLE);
+    let kind = (libc::NFNL_SUBSYS_NFTABLES << 8) | libc::NFT_MSG_GETSET;
+    let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
+    request.write(kind, flags, libc::NFPROTO_INET, 0, String::new(), table.as_bytes());
+    let socket = connect().map_err(fail)?;
+    socket.send(&request.bytes, 0).map_err(fail)?;
+    let mut names = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full().map_err(fail)?;
+        for (kind, message) in messages(&datagram) {
+            if kind == libc::NLMSG_DONE || kind == libc::NLMSG_ERROR {
+                return match word(message, 16).map_or(0, |word| i32::from_ne_bytes(word.to_ne_bytes())) {
+                    code if code < 0 && code != -libc::ENOENT => Err(fail(io::Error::from_raw_os_error(-code))),
+                    _ => Ok(names),
+                };
+            }
+            names.extend(set_name(message));
         }
+    }
+}
+
+/// Returns the value of the attribute NFTA_SET_NAME, a text with a zero at its end.
+fn set_name(message: &[u8]) -> Option<String> {
+    let mut rest = message.get(MESSAGE_HEADER_BYTES..)?;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
+        let kind = u16::from_ne_bytes(*rest.get(2..)?.first_chunk()?);
+        if kind == 2 {
+            return String::from_utf8(rest.get(4..length.checked_sub(1)?)?.to_vec()).ok();
+        }
+        rest = rest.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+fn connect() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Returns sequence number and error number of each answer in a datagram.
+fn answers(datagram: &[u8]) -> Vec<(usize, i32)> {
+    let errors = messages(datagram).into_iter().filter(|(kind, _)| *kind == libc::NLMSG_ERROR);
+    let read = |(_, message): (i32, &[u8])| {
+        let sequence = usize::try_from(word(message, 8)?).ok()?;
+        Some((sequence, i32::from_ne_bytes(word(message, 16)?.to_ne_bytes())))
+    };
+    errors.filter_map(read).collect()
+}
+
+/// Returns the messages of a datagram, each with its kind and its header.
+fn messages(mut datagram: &[u8]) -> Vec<(i32, &[u8])> {
+    let mut found = Vec::new();
+    while let (Some(length), Some(kind)) = (word(datagram, 0), word(datagram, 4)) {
         let length = usize::try_from(length).unwrap_or(usize::MAX).max(16);
+        let kind = i32::try_from(kind & 0xffff).expect("sixteen bits");
+        found.push((kind, datagram.get(..length).unwrap_or(datagram)));
         datagram = length.checked_next_multiple_of(4).and_then(|next| datagram.get(next..)).unwrap_or_default();
     }
     found
@@ -227,7 +282,5 @@ const TABLE: &str = "espalier";
 const MESSAGE_HEADER_BYTES: usize = 20;
 const NESTED: u16 = 1 << 15;
 const ACCEPT: u32 = 1;
-const ANONYMOUS: u32 = 1;
-const CONSTANT: u32 = 2;
 const INTERVAL: u32 = 4;
 const INTERVAL_END: u32 = 1;

@@ -8,13 +8,35 @@ use super::attribute::{Expressions, Header, Meta, Outcome};
 use super::batch::{Batch, Hook, Version};
 use super::{Exemption, GuardSpec, Side, Transport};
 
-/// Writes sets, chains and rules of the guard.
-pub(super) fn write(batch: &mut Batch, spec: &GuardSpec) {
+/// Writes the sets of one edition of the guard.
+pub(super) fn write_sets(batch: &mut Batch, spec: &GuardSpec, edition: u32) {
+    for (name, nets) in [("local", &spec.local), ("protected", &spec.protected)] {
+        for version in [Version::V4, Version::V6] {
+            batch.set(&set_name(name, version, edition), version, &ranges(nets, version));
+        }
+    }
+}
+
+/// Returns the lowest edition of which no set exists.
+pub(super) fn free_edition(sets: &[String]) -> u32 {
+    let taken = |edition: u32| sets.iter().any(|name| name.ends_with(&format!("-{edition}")));
+    (0..).find(|edition| !taken(*edition)).expect("a table has few sets")
+}
+
+fn set_name(name: &str, version: Version, edition: u32) -> String {
+    match version {
+        Version::V4 => format!("{name}4-{edition}"),
+        Version::V6 => format!("{name}6-{edition}"),
+    }
+}
+
+/// Writes chains and rules of the guard over the sets of one edition.
+pub(super) fn write_rules(batch: &mut Batch, spec: &GuardSpec, edition: u32) {
     batch.chain("arriving", Hook::Input, FIRST);
     batch.chain("passing", Hook::Forward, FIRST);
     batch.chain("leaving", Hook::Postrouting, LAST);
     for (chain, way) in [("arriving", Way::In), ("passing", Way::In), ("leaving", Way::Out)] {
-        write_chain(batch, chain, way, spec);
+        write_chain(batch, chain, way, spec, edition);
     }
 }
 
@@ -29,7 +51,7 @@ enum Way {
     Out,
 }
 
-fn write_chain(batch: &mut Batch, chain: &str, way: Way, spec: &GuardSpec) {
+fn write_chain(batch: &mut Batch, chain: &str, way: Way, spec: &GuardSpec, edition: u32) {
     let mut accept = |expressions: Expressions| batch.rule(chain, &expressions.then(Outcome::Accept));
     let interface = match way {
         Way::In => Meta::ArrivingInterface,
@@ -60,13 +82,10 @@ fn write_chain(batch: &mut Batch, chain: &str, way: Way, spec: &GuardSpec) {
     for exemption in ike.iter().chain(&spec.exempt) {
         accept(exempted(exemption, way));
     }
-    for (nets, outcome) in [(&spec.local, Outcome::Accept), (&spec.protected, Outcome::Drop)] {
+    for (name, outcome) in [("local", Outcome::Accept), ("protected", Outcome::Drop)] {
         for version in [Version::V4, Version::V6] {
-            let ranges = ranges(nets, version);
-            if !ranges.is_empty() {
-                let set = batch.set(version, &ranges);
-                batch.rule(chain, &in_set(set, version, way).count().then(outcome));
-            }
+            let set = set_name(name, version, edition);
+            batch.rule(chain, &in_set(&set, version, way).count().then(outcome));
         }
     }
 }
@@ -84,7 +103,7 @@ fn exempted(exemption: &Exemption, way: Way) -> Expressions {
 }
 
 /// The address of the other side is in a set: the source of what comes in, the destination of what goes out.
-fn in_set(set: u32, version: Version, way: Way) -> Expressions {
+fn in_set(set: &str, version: Version, way: Way) -> Expressions {
     let (protocol, length, source) = match version {
         Version::V4 => (IPV4, 4, 12),
         Version::V6 => (IPV6, 16, 8),

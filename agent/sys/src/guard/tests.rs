@@ -1,5 +1,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -159,6 +160,37 @@ fn local_prefixes_within_the_protected_ones_are_not_guarded() {
 }
 
 #[test]
+fn replacing_the_guard_under_traffic_lets_nothing_through() {
+    let wire = Wire::new();
+    apply(&wire.a, &whole());
+    let done = AtomicBool::new(false);
+    for (a, b) in pairs() {
+        done.store(false, Ordering::Relaxed);
+        let (out, listener) = (bind(&wire.a, a, 7000, None), bind(&wire.b, b, 7000, None));
+        let (back, near) = (bind(&wire.b, b, 7001, None), bind(&wire.a, a, 7001, None));
+        let sent = std::thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let mut sent = 0_u32;
+                while !done.load(Ordering::Relaxed) {
+                    assert!(out.send(&path((a, 7000), (b, 7000)), b"leak").is_err());
+                    back.send(&path((b, 7001), (a, 7001)), b"leak").ok();
+                    sent += 1;
+                }
+                sent
+            });
+            for round in 0..50 {
+                let more = format!("10.{round}.0.0/16");
+                apply(&wire.a, &spec(&["192.0.2.0/24", "2001:db8::/64", &more]));
+            }
+            done.store(true, Ordering::Relaxed);
+            sender.join().unwrap()
+        });
+        assert!(sent > 1000, "{sent} datagrams are too few to find a gap");
+        assert!(take(&listener, 100).is_none() && take(&near, 100).is_none());
+    }
+}
+
+#[test]
 fn the_table_reads_as_it_was_meant_and_holds_thousands_of_prefixes() {
     let wire = Wire::new();
     let many: Vec<String> = (0..1500).map(|n| format!("10.{}.{}.0/24", n / 100, 2 * (n % 100))).collect();
@@ -174,9 +206,10 @@ fn the_table_reads_as_it_was_meant_and_holds_thousands_of_prefixes() {
         "oifname \"espalier0\" accept",
         "iifname \"lo\" accept",
         "meta mark 0x45535000 accept",
-        "ip6 saddr { fd00:1::/32, fd00:3::/32 } counter packets 0 bytes 0 drop",
-        "ip daddr { 10.0.0.0/24, ",
-        "255.255.255.0/24 } counter packets 0 bytes 0 drop",
+        "ip daddr @protected4-0 counter packets 0 bytes 0 drop",
+        "ip6 saddr @protected6-0 counter packets 0 bytes 0 drop",
+        "elements = { fd00:1::/32,",
+        "fd00:3::/32 }",
         "udp dport 4500 accept",
         "10.14.198.0/24",
     ] {
