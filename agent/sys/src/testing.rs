@@ -50,8 +50,19 @@ impl Wire {
             })
             .unwrap();
         }
+        [&wire.a, &wire.b].into_iter().for_each(await_running);
         wire
     }
+}
+
+fn await_running(end: &NetNs) {
+    let running = || {
+        (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            Netlink::open().unwrap().link("wire").unwrap().running
+        })
+    };
+    assert!(end.enter(running).unwrap(), "the wire does not come up");
 }
 
 fn network(address: &str) -> IpNet {

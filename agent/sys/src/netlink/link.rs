@@ -19,6 +19,9 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it carries packets. After both ends of a wire are up the kernel takes as long as a second to see that, and
+    /// drops packets silently until then.
+    pub running: bool,
 }
 
 /// One end of a pair of virtual Ethernet interfaces.
@@ -153,5 +156,10 @@ fn of_end(end: VethEnd<'_>) -> LinkMessage {
 
 fn read(message: &LinkMessage) -> Link {
     let mtu = message.attributes.iter().find_map(|a| if let LinkAttribute::Mtu(mtu) = a { Some(*mtu) } else { None });
-    Link { index: message.header.index, mtu: mtu.unwrap_or_default(), up: message.header.flags.contains(LinkFlags::Up) }
+    Link {
+        index: message.header.index,
+        mtu: mtu.unwrap_or_default(),
+        up: message.header.flags.contains(LinkFlags::Up),
+        running: message.header.flags.contains(LinkFlags::Running),
+    }
 }
