@@ -1,7 +1,29 @@
-//! IKEv2, sans-IO: time, randomness and bytes in, outputs out.
+//! IKEv2, sans-IO: time, randomness and bytes in, orders out.
+//!
+//! Drive an [`Endpoint`] so: after each call of [`Endpoint::handle_datagram`], [`Endpoint::handle_timeout`] or
+//! [`Endpoint::configure`], carry out [`Endpoint::poll_output`] until it is empty, in order; then wait for a datagram or for
+//! [`Endpoint::next_timeout`]. It never reads a clock, opens a socket or asks the system for randomness.
 
 pub mod auth;
 pub mod certificate;
+mod config;
+mod content;
+mod context;
+mod counters;
+mod endpoint;
+mod handshake;
 pub mod keylog;
 pub mod keymat;
+mod output;
+mod sa;
+mod status;
 pub mod wire;
+
+pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig};
+pub use counters::Counters;
+pub use endpoint::{Endpoint, Timer};
+pub use output::{DownReason, Output};
+pub use status::{ChildStatus, IkeStatus};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What an endpoint is told: who it is, whom it trusts, whom it speaks with.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use espalier_crypto::SigningKey;
+use espalier_model::identity::{Identity, Name};
+use espalier_model::profile::Profile;
+use espalier_model::secret::Secret;
+use espalier_model::selector::TrafficSelector;
+
+/// The present, on both clocks. Protocol timers follow `instant` alone; `unix` is for certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// Who this endpoint is.
+pub struct LocalIdentity {
+    /// What it proves to be.
+    pub id: Identity,
+    /// How it proves it to peers that demand a certificate.
+    pub certificate: Option<CertificateIdentity>,
+}
+
+/// A certificate and its key.
+pub struct CertificateIdentity {
+    /// The certificate and those that lead to the root, in DER, its own first.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key.
+    pub key: SigningKey,
+}
+
+/// What holds for every peer.
+pub struct EndpointConfig {
+    /// Who this endpoint is.
+    pub identity: LocalIdentity,
+    /// Certificates that may end a peer's chain, in DER.
+    pub trust: Vec<Vec<u8>>,
+    /// Serial numbers that are refused, in lower-case hexadecimal.
+    pub revoked: BTreeSet<String>,
+    /// Whether keys are given out for Wireshark.
+    pub keylog: bool,
+}
+
+/// One peer.
+#[derive(Clone)]
+pub struct PeerConfig {
+    /// What it must prove to be.
+    pub id: Identity,
+    /// Its addresses with the port of IKE, in order of preference.
+    pub endpoints: Vec<SocketAddr>,
+    /// Our addresses, of which the first of the endpoint's family is used.
+    pub local: Vec<IpAddr>,
+    /// Whether this endpoint starts.
+    pub initiate: bool,
+    /// How both prove who they are.
+    pub auth: Auth,
+    /// Algorithms and lifetimes of the IKE SA.
+    pub profile: Profile,
+    /// The child SAs to hold, one for each rule.
+    pub children: Vec<ChildConfig>,
+}
+
+/// How a pair proves identities.
+#[derive(Clone)]
+pub enum Auth {
+    /// By certificates.
+    Certificate,
+    /// By a shared secret.
+    Psk(Secret),
+}
+
+/// One child SA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildConfig {
+    /// The policy rule that demands it.
+    pub rule: Name,
+    /// Our side of the traffic.
+    pub local: Vec<TrafficSelector>,
+    /// The peer's side.
+    pub remote: Vec<TrafficSelector>,
+    /// Suites and lifetimes.
+    pub profile: Profile,
+}

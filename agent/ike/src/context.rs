@@ -1,0 +1,76 @@
+//! What every state needs besides its own facts: the present, the configuration, randomness, and the queue of orders.
+
+use std::collections::VecDeque;
+
+use espalier_crypto::sha1;
+use espalier_model::sa::{ChildId, Spi, UdpPath};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::certificate::TrustStore;
+use crate::config::{EndpointConfig, Now};
+use crate::keymat::IkeSpis;
+use crate::output::Output;
+use crate::wire::{IkeSpi, Nonce, Notify, NotifyType};
+
+/// Lent to a state for the handling of one event.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) config: &'a EndpointConfig,
+    pub(crate) trust: &'a TrustStore,
+    pub(crate) rng: &'a mut StdRng,
+    pub(crate) out: &'a mut VecDeque<Output>,
+    pub(crate) next_child: &'a mut u64,
+}
+
+impl Context<'_> {
+    /// Orders a datagram to be sent.
+    pub(crate) fn transmit(&mut self, path: UdpPath, datagram: Vec<u8>) {
+        self.out.push_back(Output::Transmit { path, datagram });
+    }
+
+    /// Draws an SPI of an IKE SA.
+    pub(crate) fn ike_spi(&mut self) -> IkeSpi {
+        IkeSpi(self.rng.next_u64().max(1))
+    }
+
+    /// Draws an SPI of a child SA.
+    pub(crate) fn child_spi(&mut self) -> Spi {
+        loop {
+            if let Ok(spi) = Spi::try_from(self.rng.next_u32()) {
+                return spi;
+            }
+        }
+    }
+
+    /// Names a new child SA pair.
+    pub(crate) fn child_id(&mut self) -> ChildId {
+        *self.next_child += 1;
+        ChildId(*self.next_child)
+    }
+
+    /// Draws a nonce of 32 bytes, as long as half the key of every PRF in use (RFC 7296 §2.10).
+    pub(crate) fn nonce(&mut self) -> Nonce {
+        let mut bytes = vec![0; 32];
+        self.rng.fill_bytes(&mut bytes);
+        Nonce::new(bytes).expect("32 bytes are a nonce")
+    }
+
+    /// Builds the NAT detection notifications. Our source never matches, so that both ends use UDP 4500 (RFC 7296 §2.23):
+    /// raw ESP has no segmentation offload, and clouds drop it.
+    pub(crate) fn nat_detection(&mut self, spis: IkeSpis, path: UdpPath) -> [Notify; 2] {
+        let mut never = vec![0; 20];
+        self.rng.fill_bytes(&mut never);
+        let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
+        let port = path.remote.port().to_be_bytes();
+        let address = match path.remote.ip() {
+            std::net::IpAddr::V4(a) => a.octets().to_vec(),
+            std::net::IpAddr::V6(a) => a.octets().to_vec(),
+        };
+        let there = sha1(&[&spi_i, &spi_r, &address, &port]).to_vec();
+        [
+            Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, never),
+            Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, there),
+        ]
+    }
+}

@@ -1,0 +1,68 @@
+//! `IKE_SA_INIT` and `IKE_AUTH` (RFC 7296 §1.2). States are structs that are consumed: what a state no longer needs is gone.
+
+pub(crate) mod initiator;
+pub(crate) mod proof;
+pub(crate) mod responder;
+
+use std::net::SocketAddr;
+
+use espalier_crypto::CryptoError;
+use espalier_model::sa::UdpPath;
+use thiserror::Error;
+
+use crate::auth::AuthError;
+use crate::certificate::CertificateError;
+use crate::wire::sk::{OpenError, SealError};
+use crate::wire::{Malformed, NotifyType, Oversized};
+
+/// Why a message did not carry the handshake on.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// Not a message, or not one of this exchange.
+    #[error("message is malformed")]
+    Malformed(#[from] Malformed),
+    /// A payload that the exchange demands is not there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// The encrypted part cannot be opened.
+    #[error("message cannot be opened")]
+    Open(#[from] OpenError),
+    /// The peer's proof does not hold.
+    #[error("peer does not prove its identity")]
+    Proof(#[from] AuthError),
+    /// The peer's certificate is not accepted.
+    #[error("peer's certificate is not accepted")]
+    Certificate(#[from] CertificateError),
+    /// The peer is another one.
+    #[error("peer claims to be {0}")]
+    Identity(String),
+    /// The peer demands a proof that we have no key for.
+    #[error("no certificate is configured for a peer that needs one")]
+    NoCertificate,
+    /// No common algorithms or traffic.
+    #[error("no common {0}")]
+    NothingInCommon(&'static str),
+    /// The peer does not do NAT traversal, so ESP in UDP is not possible.
+    #[error("peer does not support NAT traversal")]
+    NoEncapsulation,
+    /// The peer answered with an error.
+    #[error("peer answered {0:?}")]
+    Refused(NotifyType),
+    /// The public value is wrong, or the provider failed.
+    #[error("cryptography failed")]
+    Crypto(#[from] CryptoError),
+    /// Our message cannot be sent.
+    #[error("message cannot be sealed")]
+    Seal(#[from] SealError),
+    /// Our message is too long.
+    #[error("message is too long")]
+    Oversized(#[from] Oversized),
+}
+
+/// Returns the same path between the ports of NAT traversal.
+pub(crate) fn floated(path: UdpPath) -> UdpPath {
+    let port = |address: SocketAddr| SocketAddr::new(address.ip(), NAT_TRAVERSAL_PORT);
+    UdpPath { local: port(path.local), remote: port(path.remote) }
+}
+
+const NAT_TRAVERSAL_PORT: u16 = 4500;

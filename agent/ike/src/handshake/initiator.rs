@@ -1,0 +1,246 @@
+//! The initiator's states: `IKE_SA_INIT` sent, `IKE_AUTH` sent.
+
+use espalier_crypto::KeyShare;
+use espalier_model::sa::{Spi, UdpPath};
+use espalier_model::suite::KeyExchange;
+
+use super::proof::Covered;
+use super::{Failure, floated};
+use crate::auth::HashAlgorithms;
+use crate::config::{ChildConfig, PeerConfig};
+use crate::content::Content;
+use crate::context::Context;
+use crate::keylog::KeylogLine;
+use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::output::Output;
+use crate::sa::child;
+use crate::sa::established::{Established, Parts};
+use crate::sa::window::{Requests, Responses};
+use crate::wire::proposal::{self, ChildExchange};
+use crate::wire::sk::{OpeningKey, SealingKey};
+use crate::wire::{
+    ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType, Payload,
+    SpiField,
+};
+
+/// Waits for the response to `IKE_SA_INIT`.
+pub(crate) struct InitSent {
+    pub(crate) peer: PeerConfig,
+    pub(crate) requests: Requests,
+    spi: IkeSpi,
+    share: KeyShare,
+    nonce: Nonce,
+    cookie: Option<Vec<u8>>,
+    message: Vec<u8>,
+    path: UdpPath,
+    trips: u8,
+}
+
+/// Waits for the response to `IKE_AUTH`.
+pub(crate) struct AuthSent {
+    pub(crate) peer: PeerConfig,
+    pub(crate) requests: Requests,
+    spis: IkeSpis,
+    nonces: Nonces,
+    keys: IkeKeys,
+    auth: AuthKeys,
+    sealing: SealingKey,
+    opening: OpeningKey,
+    response: Vec<u8>,
+    path: UdpPath,
+    child: Option<(ChildConfig, Spi)>,
+}
+
+/// Where the response to `IKE_SA_INIT` leads.
+pub(crate) enum AfterInit {
+    /// Asked again, with a cookie or another method.
+    Again(Box<InitSent>),
+    /// On to `IKE_AUTH`.
+    Auth(Box<AuthSent>),
+}
+
+/// A cookie, another method and a fresh cookie; more is a peer that plays with us.
+const MOST_TRIPS: u8 = 4;
+
+impl InitSent {
+    /// Sends the first message to a peer.
+    pub(crate) fn start(cx: &mut Context<'_>, peer: PeerConfig, path: UdpPath) -> Result<(IkeSpi, Self), Failure> {
+        let group = *peer.profile.key_exchange.first().ok_or(Failure::NothingInCommon("key exchange method"))?;
+        let (spi, nonce) = (cx.ike_spi(), cx.nonce());
+        let share = KeyShare::generate(group)?;
+        let requests = Requests::starting_at(0);
+        let state = Self { peer, requests, spi, share, nonce, cookie: None, message: Vec::new(), path, trips: 0 };
+        Ok((spi, state.send(cx)?))
+    }
+
+    fn send(mut self, cx: &mut Context<'_>) -> Result<Self, Failure> {
+        let spis = IkeSpis { initiator: self.spi, responder: IkeSpi::ZERO };
+        let mut payloads = Vec::new();
+        //= RFC 7296 §2.6: the cookie comes first, all else stays as it was
+        payloads.extend(self.cookie.iter().map(|c| Payload::Notify(Notify::new(NotifyType::COOKIE, c.clone()))));
+        payloads.push(Payload::SecurityAssociation(proposal::offer_ike(&self.peer.profile, SpiField::None)));
+        payloads.push(Payload::KeyExchange(key_exchange(&self.share)));
+        payloads.push(Payload::Nonce(self.nonce.clone()));
+        payloads.extend(cx.nat_detection(spis, self.path).map(Payload::Notify));
+        payloads.push(Payload::Notify(HashAlgorithms::announce()));
+        let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: true, response: false }, 0);
+        self.message = Message { header, payloads }.emit()?;
+        self.requests = Requests::starting_at(0);
+        self.requests.open(cx.now.instant, self.path, self.message.clone());
+        self.trips += 1;
+        cx.transmit(self.path, self.message.clone());
+        Ok(self)
+    }
+
+    /// Reads the response. Nothing in it is authentic, so a failure ends only this attempt.
+    pub(crate) fn handle(mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Result<AfterInit, Failure> {
+        let message = Message::parse(datagram)?;
+        let responder = message.header.responder_spi;
+        let content = Content::read(message.payloads)?;
+        if self.trips < MOST_TRIPS {
+            if let Some(cookie) = content.notify(NotifyType::COOKIE) {
+                self.cookie = Some(cookie.to_vec());
+                return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
+            }
+            if let Some(data) = content.notify(NotifyType::INVALID_KE_PAYLOAD) {
+                self.share = KeyShare::generate(self.wanted(data)?)?;
+                return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
+            }
+        }
+        if let Some(error) = content.error() {
+            return Err(Failure::Refused(error));
+        }
+        self.authenticate(cx, responder, &content, datagram).map(|state| AfterInit::Auth(Box::new(state)))
+    }
+
+    /// Reads which method the responder wants; only one that we offer counts (RFC 7296 §1.3).
+    fn wanted(&self, data: &[u8]) -> Result<KeyExchange, Failure> {
+        let number = data.try_into().map(u16::from_be_bytes).ok();
+        let method = number.and_then(proposal::key_exchange_from_id);
+        let offered = method.filter(|m| self.peer.profile.key_exchange.contains(m) && *m != self.share.group());
+        offered.ok_or(Failure::NothingInCommon("key exchange method"))
+    }
+
+    fn authenticate(
+        self,
+        cx: &mut Context<'_>,
+        responder: IkeSpi,
+        content: &Content,
+        response: &[u8],
+    ) -> Result<AuthSent, Failure> {
+        let answer = content.proposals.as_ref().ok_or(Failure::Missing("SA"))?;
+        let selected = proposal::accept_ike(&self.peer.profile, answer).ok_or(Failure::NothingInCommon("IKE suite"))?;
+        let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
+        let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
+        let group = selected.suite.key_exchange;
+        if group != self.share.group() || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO
+        {
+            return Err(Failure::NothingInCommon("key exchange method"));
+        }
+        if content.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_none() {
+            return Err(Failure::NoEncapsulation);
+        }
+        let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
+        let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
+        let spis = IkeSpis { initiator: self.spi, responder };
+        let nonces = Nonces { initiator: self.nonce, responder: nonce };
+        let shared = self.share.agree(&theirs.data)?;
+        let suite = selected.suite;
+        let (keys, auth) = keymat::initial(suite.prf, suite.encryption, &shared, &nonces, spis)?;
+        if cx.config.keylog {
+            cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
+        }
+        let child = self.peer.children.first().cloned().map(|config| (config, cx.child_spi()));
+        let mut state = AuthSent {
+            sealing: SealingKey::new(keys.encryption, &keys.sk_ei)?,
+            opening: OpeningKey::new(keys.encryption, &keys.sk_er)?,
+            path: floated(self.path),
+            requests: Requests::starting_at(1),
+            response: response.to_vec(),
+            peer: self.peer,
+            spis,
+            nonces,
+            keys,
+            auth,
+            child,
+        };
+        state.send(cx, &self.message, &hashes)?;
+        Ok(state)
+    }
+}
+
+impl AuthSent {
+    fn send(&mut self, cx: &mut Context<'_>, first: &[u8], hashes: &HashAlgorithms) -> Result<(), Failure> {
+        let covered = Covered { sk_p: &self.auth.sk_pi, message: first, nonce: &self.nonces.responder };
+        let mut payloads = vec![
+            Payload::IdInitiator(Identification::from(&cx.config.identity.id)),
+            Payload::IdResponder(Identification::from(&self.peer.id)),
+        ];
+        payloads.extend(covered.prove(cx, &self.auth, &self.peer, hashes)?);
+        if !cx.config.trust.is_empty() {
+            payloads.push(Payload::CertificateRequest(cx.trust.request()));
+        }
+        if let Some((config, spi)) = &self.child {
+            payloads.push(Payload::SecurityAssociation(proposal::offer_child(
+                &config.profile,
+                ChildExchange::Auth,
+                *spi,
+            )));
+            payloads.push(Payload::SelectorsInitiator(config.local.clone()));
+            payloads.push(Payload::SelectorsResponder(config.remote.clone()));
+        }
+        payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
+        let header = header(self.spis, ExchangeType::IKE_AUTH, Flags { initiator: true, response: false }, 1);
+        let datagram = self.sealing.seal(&header, &payloads)?;
+        self.requests.open(cx.now.instant, self.path, datagram.clone());
+        cx.transmit(self.path, datagram);
+        Ok(())
+    }
+
+    /// Decrypts a response. Only what this returns may end the state.
+    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Message, Failure> {
+        Ok(self.opening.open(datagram)?)
+    }
+
+    /// Reads the authentic response: the peer's proof first, then the child SA.
+    pub(crate) fn handle(mut self, cx: &mut Context<'_>, message: Message) -> Result<Established, Failure> {
+        let content = Content::read(message.payloads)?;
+        let Some(id) = &content.responder else {
+            return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
+        };
+        let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
+        covered.check(cx, &self.auth, &self.peer, id, &content)?;
+        self.requests.close();
+        let child = self.child.take().and_then(|(config, spi)| child::accept(config, spi, &content));
+        let mut established = Established::new(
+            cx.now,
+            Parts {
+                peer: self.peer,
+                spis: self.spis,
+                initiator: true,
+                path: self.path,
+                keys: self.keys,
+                sealing: self.sealing,
+                opening: self.opening,
+                requests: self.requests,
+                responses: Responses::starting_at(0),
+            },
+        );
+        established.announce(cx);
+        //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same
+        if let Some(agreed) = child {
+            established.adopt(cx, &agreed, &self.nonces)?;
+        }
+        Ok(established)
+    }
+}
+
+/// Builds the KE payload of our share.
+pub(crate) fn key_exchange(share: &KeyShare) -> KeyExchangeData {
+    KeyExchangeData { method: proposal::key_exchange_id(share.group()), data: share.public().to_vec() }
+}
+
+/// Builds a header.
+pub(crate) const fn header(spis: IkeSpis, exchange: ExchangeType, flags: Flags, message_id: u32) -> Header {
+    Header { initiator_spi: spis.initiator, responder_spi: spis.responder, exchange, flags, message_id }
+}

@@ -1,0 +1,77 @@
+//! How each side proves its identity in `IKE_AUTH` (RFC 7296 §2.15), and what is believed of the other.
+
+use espalier_model::secret::Secret;
+
+use super::Failure;
+use crate::auth::{HashAlgorithms, SignedOctets};
+use crate::config::{Auth, PeerConfig};
+use crate::content::Content;
+use crate::context::Context;
+use crate::keymat::AuthKeys;
+use crate::wire::{Certificate, CertificateEncoding, Identification, Nonce, Payload};
+
+/// One side's part: what its proof covers.
+pub(crate) struct Covered<'a> {
+    /// `SK_pi` or `SK_pr` of that side.
+    pub(crate) sk_p: &'a Secret,
+    /// The `IKE_SA_INIT` message that it sent last.
+    pub(crate) message: &'a [u8],
+    /// The nonce of the other side.
+    pub(crate) nonce: &'a Nonce,
+}
+
+impl Covered<'_> {
+    fn octets(&self, keys: &AuthKeys, id: &Identification) -> SignedOctets {
+        SignedOctets::new(keys.prf, self.sk_p, self.message, self.nonce, id)
+    }
+
+    /// Builds our certificates and our AUTH payload.
+    pub(crate) fn prove(
+        &self,
+        cx: &Context<'_>,
+        keys: &AuthKeys,
+        peer: &PeerConfig,
+        hashes: &HashAlgorithms,
+    ) -> Result<Vec<Payload>, Failure> {
+        let octets = self.octets(keys, &Identification::from(&cx.config.identity.id));
+        match &peer.auth {
+            Auth::Psk(secret) => Ok(vec![Payload::Authentication(octets.authenticate(keys.prf, secret))]),
+            Auth::Certificate => {
+                let own = cx.config.identity.certificate.as_ref().ok_or(Failure::NoCertificate)?;
+                let certificate = |der: &Vec<u8>| {
+                    let encoding = CertificateEncoding::X509_SIGNATURE;
+                    Payload::Certificate(Certificate { encoding, data: der.clone() })
+                };
+                let mut payloads: Vec<_> = own.chain.iter().map(certificate).collect();
+                payloads.push(Payload::Authentication(octets.sign(&own.key, hashes)?));
+                Ok(payloads)
+            }
+        }
+    }
+
+    /// Believes the peer, or not: the identity is the configured one, the certificate is valid for it, and the proof holds.
+    pub(crate) fn check(
+        &self,
+        cx: &Context<'_>,
+        keys: &AuthKeys,
+        peer: &PeerConfig,
+        id: &Identification,
+        content: &Content,
+    ) -> Result<(), Failure> {
+        let claimed = id.identity();
+        if claimed.as_ref() != Some(&peer.id) {
+            return Err(Failure::Identity(claimed.map_or_else(|| "somebody unreadable".to_owned(), |i| i.to_string())));
+        }
+        let authentication = content.authentication.as_ref().ok_or(Failure::Missing("AUTH"))?;
+        let octets = self.octets(keys, id);
+        match &peer.auth {
+            Auth::Psk(secret) => octets.check_shared_key(keys.prf, secret, authentication)?,
+            Auth::Certificate => {
+                let chain = &content.certificates;
+                let verified = cx.trust.verify(chain, &peer.id, &cx.config.revoked, cx.now.unix)?;
+                octets.check_signature(&verified.spki, authentication)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The responder's side: an `IKE_SA_INIT` request is answered, an `IKE_AUTH` request proves who asked.
+
+use std::time::{Duration, Instant};
+
+use espalier_crypto::KeyShare;
+use espalier_model::sa::UdpPath;
+
+use super::Failure;
+use super::initiator::{header, key_exchange};
+use super::proof::Covered;
+use crate::auth::HashAlgorithms;
+use crate::config::PeerConfig;
+use crate::content::Content;
+use crate::context::Context;
+use crate::keylog::KeylogLine;
+use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::output::Output;
+use crate::sa::child::{self, Agreed, Refusal};
+use crate::sa::established::{Established, Parts};
+use crate::sa::window::{Requests, Responses};
+use crate::wire::proposal;
+use crate::wire::sk::{OpenError, OpeningKey, SealingKey};
+use crate::wire::{ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, SpiField};
+
+/// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`. Anybody can make one, so it is small and does not live long.
+pub(crate) struct HalfOpen {
+    pub(crate) spis: IkeSpis,
+    pub(crate) responses: Responses,
+    pub(crate) expires: Instant,
+    nonces: Nonces,
+    keys: IkeKeys,
+    auth: AuthKeys,
+    sealing: SealingKey,
+    opening: OpeningKey,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    hashes: HashAlgorithms,
+}
+
+/// Time to prove an identity in.
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// What an `IKE_SA_INIT` request comes to.
+pub(crate) enum AfterRequest {
+    /// A new half-open SA.
+    HalfOpen(Box<HalfOpen>),
+    /// Answered without keeping anything.
+    Refused,
+}
+
+impl HalfOpen {
+    /// Answers a first message. `peer` is any peer that may speak from this address; who it is remains to be proven.
+    pub(crate) fn answer(
+        cx: &mut Context<'_>,
+        peer: &PeerConfig,
+        path: UdpPath,
+        datagram: &[u8],
+    ) -> Result<AfterRequest, Failure> {
+        let message = Message::parse(datagram)?;
+        let initiator = message.header.initiator_spi;
+        let content = Content::read(message.payloads)?;
+        let offer = content.proposals.as_ref().ok_or(Failure::Missing("SA"))?;
+        let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
+        let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
+        let Some(selected) = proposal::choose_ike(&peer.profile, offer) else {
+            return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+        };
+        let group = proposal::key_exchange_id(selected.suite.key_exchange);
+        if theirs.method != group {
+            let wanted = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.to_be_bytes().to_vec());
+            return refuse(cx, initiator, path, wanted);
+        }
+        let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
+        let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
+        let spis = IkeSpis { initiator, responder: cx.ike_spi() };
+        let share = KeyShare::generate(selected.suite.key_exchange)?;
+        let nonces = Nonces { initiator: nonce, responder: cx.nonce() };
+        let mut payloads = vec![
+            Payload::SecurityAssociation(vec![selected.suite.answer(selected.number, SpiField::None)]),
+            Payload::KeyExchange(key_exchange(&share)),
+            Payload::Nonce(nonces.responder.clone()),
+        ];
+        payloads.extend(cx.nat_detection(spis, path).map(Payload::Notify));
+        if !cx.config.trust.is_empty() {
+            payloads.push(Payload::CertificateRequest(cx.trust.request()));
+        }
+        payloads.push(Payload::Notify(HashAlgorithms::announce()));
+        let flags = Flags { initiator: false, response: true };
+        let response = Message { header: header(spis, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.emit()?;
+        let shared = share.agree(&theirs.data)?;
+        let (keys, auth) = keymat::initial(selected.suite.prf, selected.suite.encryption, &shared, &nonces, spis)?;
+        if cx.config.keylog {
+            cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
+        }
+        let mut responses = Responses::starting_at(0);
+        responses.answered(datagram, &response);
+        cx.transmit(path, response.clone());
+        Ok(AfterRequest::HalfOpen(Box::new(Self {
+            sealing: SealingKey::new(keys.encryption, &keys.sk_er)?,
+            opening: OpeningKey::new(keys.encryption, &keys.sk_ei)?,
+            expires: cx.now.instant + LIFETIME,
+            request: datagram.to_vec(),
+            spis,
+            responses,
+            nonces,
+            keys,
+            auth,
+            response,
+            hashes,
+        })))
+    }
+
+    /// Decrypts a request. Only what this returns may end the state.
+    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Message, OpenError> {
+        self.opening.open(datagram)
+    }
+
+    /// Reads the `IKE_AUTH` request: who asks, the proof, and only then the child SA.
+    pub(crate) fn handle(
+        mut self,
+        cx: &mut Context<'_>,
+        peers: impl Fn(&Identification) -> Option<PeerConfig>,
+        path: UdpPath,
+        message: Message,
+        datagram: &[u8],
+    ) -> Result<Established, Failure> {
+        let content = Content::read(message.payloads)?;
+        let peer = match self.believe(cx, &content, peers) {
+            Ok(peer) => peer,
+            Err(failure) => {
+                //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
+                let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+                self.respond(cx, path, datagram, &[Payload::Notify(notify)])?;
+                return Err(failure);
+            }
+        };
+        let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
+        let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
+        payloads.extend(covered.prove(cx, &self.auth, &peer, &self.hashes)?);
+        let child = if content.proposals.is_some() { Some(child::narrow(&peer.children, &content)) } else { None };
+        let agreed = match child {
+            Some(Ok((config, selectors, chosen))) => {
+                let outbound = chosen.spi.child().ok_or(Failure::Missing("SPI"))?;
+                let inbound = cx.child_spi();
+                payloads.push(Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, inbound)]));
+                payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
+                payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
+                Some(Agreed { suite: chosen.suite.esp, config, inbound, outbound, selectors, initiated: false })
+            }
+            Some(Err(refusal)) => {
+                payloads.push(Payload::Notify(Notify::new(refusal.notify(), Vec::new())));
+                None
+            }
+            None => None,
+        };
+        let response = self.respond(cx, path, datagram, &payloads)?;
+        let parts = Parts {
+            peer,
+            spis: self.spis,
+            initiator: false,
+            path,
+            keys: self.keys,
+            sealing: self.sealing,
+            opening: self.opening,
+            requests: Requests::starting_at(0),
+            responses: self.responses,
+        };
+        let mut established = Established::new(cx.now, parts);
+        established.announce(cx);
+        if let Some(agreed) = agreed {
+            established.adopt(cx, &agreed, &self.nonces)?;
+        }
+        //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
+        cx.transmit(path, response);
+        Ok(established)
+    }
+
+    fn believe(
+        &self,
+        cx: &Context<'_>,
+        content: &Content,
+        peers: impl Fn(&Identification) -> Option<PeerConfig>,
+    ) -> Result<PeerConfig, Failure> {
+        let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
+        let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
+        let peer = peers(id).ok_or_else(unknown)?;
+        let covered = Covered { sk_p: &self.auth.sk_pi, message: &self.request, nonce: &self.nonces.responder };
+        covered.check(cx, &self.auth, &peer, id, content)?;
+        Ok(peer)
+    }
+
+    /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.
+    fn respond(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: UdpPath,
+        request: &[u8],
+        payloads: &[Payload],
+    ) -> Result<Vec<u8>, Failure> {
+        let flags = Flags { initiator: false, response: true };
+        let datagram = self.sealing.seal(&header(self.spis, ExchangeType::IKE_AUTH, flags, 1), payloads)?;
+        self.responses.answered(request, &datagram);
+        if let [Payload::Notify(_)] = payloads {
+            cx.transmit(path, datagram.clone());
+        }
+        Ok(datagram)
+    }
+}
+
+impl Refusal {
+    const fn notify(self) -> NotifyType {
+        match self {
+            Self::Traffic => NotifyType::TS_UNACCEPTABLE,
+            Self::Proposal => NotifyType::NO_PROPOSAL_CHOSEN,
+        }
+    }
+}
+
+fn refuse(cx: &mut Context<'_>, initiator: IkeSpi, path: UdpPath, notify: Notify) -> Result<AfterRequest, Failure> {
+    let spis = IkeSpis { initiator, responder: IkeSpi::ZERO };
+    let flags = Flags { initiator: false, response: true };
+    let header = header(spis, ExchangeType::IKE_SA_INIT, flags, 0);
+    let response = Message { header, payloads: vec![Payload::Notify(notify)] }.emit()?;
+    cx.transmit(path, response);
+    Ok(AfterRequest::Refused)
+}

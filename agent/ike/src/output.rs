@@ -1,0 +1,51 @@
+//! What an endpoint orders its driver to do, as values in a queue.
+
+use espalier_model::identity::Identity;
+use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
+use thiserror::Error;
+
+use crate::keylog::KeylogLine;
+use crate::keymat::IkeSpis;
+
+/// One order. The driver carries them out in order.
+pub enum Output {
+    /// Send a datagram; on port 4500 behind the non-ESP marker (RFC 3948 §2.2).
+    Transmit {
+        /// From where to where.
+        path: UdpPath,
+        /// The IKE message.
+        datagram: Vec<u8>,
+    },
+    /// Receive with this SA from now on.
+    InstallInbound(InboundSa),
+    /// Send what its rule protects with this SA from now on.
+    UseOutbound(OutboundSa),
+    /// Forget one half of a pair.
+    Remove(ChildId, Direction),
+    /// An IKE SA stands.
+    Up(Identity, IkeSpis),
+    /// An IKE SA, or the attempt at one, has ended.
+    Down(Identity, DownReason),
+    /// Keys for Wireshark.
+    Keylog(KeylogLine),
+}
+
+/// Why an IKE SA, or the attempt at one, has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DownReason {
+    /// The peer has stopped to answer.
+    #[error("peer does not answer")]
+    NoAnswer,
+    /// The peer deleted it.
+    #[error("peer deleted the SA")]
+    DeletedByPeer,
+    /// The driver shut down, or the peer is no longer configured.
+    #[error("deleted by us")]
+    DeletedByUs,
+    /// The peer refused; carries the notify's number and meaning.
+    #[error("peer refused: {0}")]
+    Refused(String),
+    /// We refused; carries what was offered and what was wanted.
+    #[error("{0}")]
+    Failed(String),
+}

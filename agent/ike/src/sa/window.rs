@@ -1,0 +1,179 @@
+//! Message IDs, retransmission, and the answer kept for a repeated request (RFC 7296 §2.1 to §2.3). The window is 1.
+
+use std::time::{Duration, Instant};
+
+use espalier_crypto::sha256;
+use espalier_model::sa::UdpPath;
+
+/// Our requests: one is open at a time, and sent again until it is answered or given up.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    next: u32,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: u32,
+    path: UdpPath,
+    datagram: Vec<u8>,
+    sent: u32,
+    due: Instant,
+}
+
+/// What a timeout asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Timeout {
+    /// Send the same bytes again.
+    Resend(UdpPath, Vec<u8>),
+    /// The peer does not answer.
+    GiveUp,
+}
+
+/// The peer's requests: the next ID that is new, and the answer to the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Responses {
+    next: u32,
+    last: Option<Answered>,
+}
+
+#[derive(Debug)]
+struct Answered {
+    id: u32,
+    request: [u8; 32],
+    response: Vec<u8>,
+}
+
+/// What an incoming request is, before it is decrypted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming<'a> {
+    /// The next one.
+    New,
+    /// The last one again, to be answered with the same bytes.
+    Repeated(&'a [u8]),
+    /// Neither.
+    Unexpected,
+}
+
+impl Requests {
+    /// Starts counting at this ID.
+    pub(crate) fn starting_at(next: u32) -> Self {
+        Self { next, open: None }
+    }
+
+    /// Returns the ID of the next request, or `None` while one is open or the numbers are used up.
+    pub(crate) fn free(&self) -> Option<u32> {
+        (self.open.is_none() && self.next < u32::MAX).then_some(self.next)
+    }
+
+    /// Opens the request whose ID was [`Requests::free`].
+    pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagram: Vec<u8>) {
+        self.open = Some(Open { id: self.next, path, datagram, sent: 1, due: now + FIRST_WAIT });
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// Tells whether a response with this ID answers the open request.
+    pub(crate) fn expects(&self, id: u32) -> bool {
+        self.open.as_ref().is_some_and(|open| open.id == id)
+    }
+
+    /// Closes the open request: its response was authentic.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Returns when the open request is due again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.due)
+    }
+
+    /// Sends again or gives up, when it is time.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Timeout> {
+        let open = self.open.as_mut().filter(|open| open.due <= now)?;
+        if open.sent == MOST_SENT {
+            return Some(Timeout::GiveUp);
+        }
+        let wait = (FIRST_WAIT * 2_u32.saturating_pow(open.sent)).min(LONGEST_WAIT);
+        open.sent += 1;
+        open.due = now + wait;
+        //= RFC 7296 §2.1: a retransmission is bitwise identical
+        Some(Timeout::Resend(open.path, open.datagram.clone()))
+    }
+}
+
+impl Responses {
+    /// Starts counting at this ID.
+    pub(crate) fn starting_at(next: u32) -> Self {
+        Self { next, last: None }
+    }
+
+    /// Judges a request by its ID and its bytes, without any cryptography but a hash.
+    pub(crate) fn judge(&self, id: u32, datagram: &[u8]) -> Incoming<'_> {
+        if id == self.next {
+            return Incoming::New;
+        }
+        match &self.last {
+            //= RFC 7296 §2.1: a retransmitted request is answered with the identical response
+            Some(last) if last.id == id && last.request == sha256(&[datagram]) => Incoming::Repeated(&last.response),
+            _ => Incoming::Unexpected,
+        }
+    }
+
+    /// Keeps the answer to the request that was new.
+    pub(crate) fn answered(&mut self, datagram: &[u8], response: &[u8]) {
+        self.last = Some(Answered { id: self.next, request: sha256(&[datagram]), response: response.to_vec() });
+        self.next = self.next.saturating_add(1);
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Half a minute of silence in all.
+const MOST_SENT: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> UdpPath {
+        UdpPath { local: "192.0.2.1:500".parse().unwrap(), remote: "192.0.2.2:500".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_request_is_sent_again_with_growing_waits_and_then_given_up() {
+        let start = Instant::now();
+        let mut requests = Requests::starting_at(0);
+        assert_eq!(requests.free(), Some(0));
+        requests.open(start, path(), vec![1]);
+        assert_eq!((requests.free(), requests.expects(0), requests.expects(1)), (None, true, false));
+        assert_eq!(requests.handle_timeout(start), None);
+        let mut waits = Vec::new();
+        let mut now = start;
+        loop {
+            let due = requests.due().unwrap();
+            waits.push((due - now).as_millis());
+            now = due;
+            match requests.handle_timeout(now) {
+                Some(Timeout::Resend(_, datagram)) => assert_eq!(datagram, [1]),
+                Some(Timeout::GiveUp) => break,
+                None => panic!("the request is due"),
+            }
+        }
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
+        requests.close();
+        assert_eq!((requests.free(), requests.due()), (Some(1), None));
+    }
+
+    #[test]
+    fn only_the_last_request_in_its_own_bytes_is_answered_again() {
+        let mut responses = Responses::starting_at(1);
+        assert_eq!(responses.judge(1, b"one"), Incoming::New);
+        responses.answered(b"one", b"answer");
+        assert_eq!(responses.judge(1, b"one"), Incoming::Repeated(b"answer"));
+        assert_eq!(responses.judge(1, b"forged"), Incoming::Unexpected);
+        assert_eq!(responses.judge(2, b"two"), Incoming::New);
+        assert_eq!(responses.judge(3, b"three"), Incoming::Unexpected);
+        responses.answered(b"two", b"answer");
+        assert_eq!(responses.judge(1, b"one"), Incoming::Unexpected);
+    }
+}
