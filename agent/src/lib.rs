@@ -1,1 +1,0 @@
-//! The node daemon: enrols, reconciles the plan, drives IKE and the data plane.

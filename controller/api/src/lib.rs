@@ -1,1 +1,0 @@
-//! REST request and response types.

@@ -1,1 +1,0 @@
-//! The controller: REST, gRPC, PKI, planner, store, reconcilers.

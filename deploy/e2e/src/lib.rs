@@ -1,1 +1,0 @@
-//! End-to-end tests: namespaces, interoperability, chaos, and the demo.

@@ -1,1 +1,0 @@
-//! The gRPC contract between controller and agents, and its conversions to the model.
