@@ -2,6 +2,7 @@
 
 mod structure;
 mod suite;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::structure;
 use crate::suite::{Report, cargo, check};
+use crate::tools;
 
 /// What to run.
 #[derive(Args)]
@@ -32,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("deploy/xtask lies two below the root")?;
     std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))?;
+    tools::install_missing()?;
     let suites = suites(root, options.quick)?;
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&Results { suites: &suites })?;

@@ -1,0 +1,45 @@
+//! Programs that the tests call: found, or installed with the system's package manager.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A program and the Debian package that brings it.
+const NEEDED: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+
+/// Installs what is missing. Without root it says what to install instead.
+pub(crate) fn install_missing() -> Result<()> {
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let user = Command::new("id").arg("-u").output().context("cannot run id")?;
+    if user.stdout.trim_ascii() != b"0" {
+        bail!("programs are missing; run as root: apt-get update && apt-get install --yes {list}");
+    }
+    eprintln!("── installing {list}");
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get")
+        .args(["--quiet"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("cannot run apt-get; install the packages by hand")?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn found(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(Into::into);
+    env::split_paths(&path).chain(system).any(|folder| folder.join(program).is_file())
+}
