@@ -1,0 +1,51 @@
+//! The seam between IKE and packets. Its shape carries the no-loss rule of RFC 7296 §2.8: inbound stands before the peer may use it.
+
+pub mod userspace;
+
+use std::future::Future;
+
+use espalier_crypto::CryptoError;
+use espalier_model::plan::Rule;
+use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
+use thiserror::Error;
+
+/// What moves packets.
+pub trait DataPlane {
+    /// Sets the policy, whole. What no rule protects does not pass.
+    ///
+    /// # Errors
+    /// The policy before stays in force.
+    fn apply(&mut self, rules: &[Rule]) -> Result<(), DataPlaneError>;
+
+    /// Receives with this SA from now on.
+    ///
+    /// # Errors
+    /// The SA is not installed.
+    fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError>;
+
+    /// Sends what the SA's rule protects with it from now on.
+    ///
+    /// # Errors
+    /// The SA is not used.
+    fn use_outbound(&mut self, sa: &OutboundSa) -> Result<(), DataPlaneError>;
+
+    /// Sends along another path.
+    fn move_path(&mut self, id: ChildId, path: UdpPath);
+
+    /// Forgets one half of a pair. Nothing happens when it is not there.
+    fn remove(&mut self, id: ChildId, direction: Direction);
+
+    /// Returns the use of both halves, inbound first.
+    fn usage(&self, id: ChildId) -> (Option<SaUsage>, Option<SaUsage>);
+
+    /// Waits for the next event. Dropping the future loses none.
+    fn event(&mut self) -> impl Future<Output = SaEvent>;
+}
+
+/// An SA that the data plane cannot take.
+#[derive(Debug, Error)]
+pub enum DataPlaneError {
+    /// Its keys do not fit its suite.
+    #[error("the keys do not fit the suite")]
+    Keys(#[from] CryptoError),
+}

@@ -1,0 +1,157 @@
+//! The data plane in user space: one thread for each direction, from TUN to UDP 4500 and back, each run to completion.
+//!
+//! Workers read one snapshot of SPD and SAD per packet batch. The control side builds the next snapshot and swaps it in.
+
+mod inbound;
+mod outbound;
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use espalier_esp::{Counters, Inbound, Outbound, Spd, Tables};
+use espalier_model::plan::Rule;
+use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
+use espalier_sys::tun::Tun;
+use espalier_sys::udp::UdpSocket;
+use espalier_sys::waker::Waker;
+use tokio::sync::mpsc;
+
+use super::{DataPlane, DataPlaneError};
+use crate::port500::IkeDatagram;
+
+/// What both workers share.
+struct Shared {
+    tun: Tun,
+    sockets: [UdpSocket; 2],
+    tables: ArcSwap<Tables>,
+    counters: Counters,
+    events: mpsc::Sender<SaEvent>,
+    ike: mpsc::Sender<IkeDatagram>,
+    stop: AtomicBool,
+    stopped: [Waker; 2],
+}
+
+/// The data plane. Its workers stop when it is dropped.
+pub struct Userspace {
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<SaEvent>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Events are rare; a full channel is tried again with the next packet.
+const EVENTS: usize = 1_024;
+
+impl Userspace {
+    /// Starts the workers. `sockets` are those of port 4500, for IPv4 and IPv6; IKE messages that come there go to `ike`.
+    ///
+    /// # Errors
+    /// No thread or descriptor is left.
+    pub fn start(tun: Tun, sockets: [UdpSocket; 2], ike: mpsc::Sender<IkeDatagram>) -> io::Result<Self> {
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        let shared = Arc::new(Shared {
+            tun,
+            sockets,
+            tables: ArcSwap::from_pointee(Tables::default()),
+            counters: Counters::default(),
+            events: event_sender,
+            ike,
+            stop: AtomicBool::new(false),
+            stopped: [Waker::new()?, Waker::new()?],
+        });
+        let mut plane = Self { shared, events, workers: Vec::new() };
+        for (name, run) in [("esp-out", outbound::run as fn(&Shared)), ("esp-in", inbound::run)] {
+            let shared = Arc::clone(&plane.shared);
+            plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
+        }
+        Ok(plane)
+    }
+
+    /// Sends an IKE message from port 4500, behind the non-ESP marker (RFC 3948 §2.2).
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn send_ike(&self, path: &UdpPath, message: &[u8]) -> io::Result<()> {
+        let datagram = [&NON_ESP_MARKER, message].concat();
+        self.shared.socket(path).send_fragmentable(path, &datagram)
+    }
+
+    /// Returns the packets dropped so far, by reason.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    fn swap(&self, change: impl FnOnce(&Tables) -> Tables) {
+        self.shared.tables.store(Arc::new(change(&self.shared.tables.load())));
+    }
+}
+
+impl Shared {
+    fn socket(&self, path: &UdpPath) -> &UdpSocket {
+        let [v4, v6] = &self.sockets;
+        if path.remote.is_ipv4() { v4 } else { v6 }
+    }
+}
+
+impl DataPlane for Userspace {
+    fn apply(&mut self, rules: &[Rule]) -> Result<(), DataPlaneError> {
+        self.swap(|tables| tables.with_policy(Spd::compile(rules)));
+        Ok(())
+    }
+
+    fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError> {
+        let sa = Arc::new(Inbound::new(sa)?);
+        self.swap(|tables| tables.with_inbound(sa));
+        Ok(())
+    }
+
+    fn use_outbound(&mut self, sa: &OutboundSa) -> Result<(), DataPlaneError> {
+        let sa = Arc::new(Outbound::new(sa)?);
+        self.swap(|tables| tables.with_outbound(sa));
+        Ok(())
+    }
+
+    fn move_path(&mut self, id: ChildId, path: UdpPath) {
+        let tables = self.shared.tables.load();
+        tables.outbound_sas().filter(|sa| sa.id() == id).for_each(|sa| sa.set_path(path));
+    }
+
+    fn remove(&mut self, id: ChildId, direction: Direction) {
+        self.swap(|tables| tables.without(id, direction));
+    }
+
+    fn usage(&self, id: ChildId) -> (Option<SaUsage>, Option<SaUsage>) {
+        let tables = self.shared.tables.load();
+        let inbound = tables.inbound_sas().find(|sa| sa.id() == id).map(|sa| sa.usage());
+        let outbound = tables.outbound_sas().find(|sa| sa.id() == id).map(|sa| sa.usage());
+        (inbound, outbound)
+    }
+
+    async fn event(&mut self) -> SaEvent {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => pending().await,
+        }
+    }
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared.stopped.iter().for_each(Waker::wake);
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a packet worker had panicked");
+            }
+        }
+    }
+}
+
+/// Four zero bytes where ESP has its SPI.
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// The longest IP packet, and ESP around it.
+const BUFFER: usize = 65_535 + 128;

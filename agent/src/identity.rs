@@ -1,0 +1,86 @@
+//! Keys, certificates and shared secrets, read from the files that a plan names.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use espalier_crypto::{CryptoError, SigningKey};
+use espalier_ike::CertificateIdentity;
+use espalier_model::secret::Secret;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use thiserror::Error;
+
+/// A file that cannot serve.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// It cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// Others can read a secret.
+    #[error("{} is open to others (mode {:04o}): run chmod 600 on it", .0.display(), .1)]
+    Open(PathBuf, u32),
+    /// It holds no certificate.
+    #[error("{0} holds no certificate in PEM")]
+    NoCertificate(String),
+    /// It holds no usable key.
+    #[error("{} cannot be used", .0.display())]
+    Key(PathBuf, #[source] CryptoError),
+    /// A shared secret of no bytes.
+    #[error("{} is empty", .0.display())]
+    Empty(PathBuf),
+}
+
+/// Reads a certificate chain and its key.
+///
+/// # Errors
+/// The file that is wrong, and why.
+pub fn certificate(chain: &Path, key: &Path) -> Result<CertificateIdentity, IdentityError> {
+    let chain = certificates(&read(chain)?, &chain.display().to_string())?;
+    let pem = secret_file(key)?;
+    let pem = std::str::from_utf8(pem.expose()).unwrap_or_default();
+    let key = SigningKey::from_pkcs8_pem(pem).map_err(|e| IdentityError::Key(key.to_owned(), e))?;
+    Ok(CertificateIdentity { chain, key })
+}
+
+/// Reads a trusted certificate, given as PEM text or as the path of a file with it.
+///
+/// # Errors
+/// The file that is wrong, and why.
+pub fn trust(text_or_path: &str) -> Result<Vec<Vec<u8>>, IdentityError> {
+    if text_or_path.trim_start().starts_with("-----BEGIN") {
+        return certificates(text_or_path.as_bytes(), "the plan's trust");
+    }
+    certificates(&read(Path::new(text_or_path))?, text_or_path)
+}
+
+/// Reads a shared secret. One newline at its end does not count.
+///
+/// # Errors
+/// The file that is wrong, and why.
+pub fn shared_secret(path: &Path) -> Result<Secret, IdentityError> {
+    let secret = secret_file(path)?;
+    let bytes = secret.expose();
+    match bytes.strip_suffix(b"\n").unwrap_or(bytes) {
+        [] => Err(IdentityError::Empty(path.to_owned())),
+        bytes => Ok(Secret::from(bytes)),
+    }
+}
+
+fn certificates(pem: &[u8], name: &str) -> Result<Vec<Vec<u8>>, IdentityError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).map(|c| c.map(|c| c.to_vec())).collect();
+    all.ok().filter(|list| !list.is_empty()).ok_or_else(|| IdentityError::NoCertificate(name.to_owned()))
+}
+
+fn secret_file(path: &Path) -> Result<Secret, IdentityError> {
+    let metadata = fs::metadata(path).map_err(|e| IdentityError::Read(path.to_owned(), e))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Open(path.to_owned(), mode));
+    }
+    read(path).map(Secret::new)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    fs::read(path).map_err(|e| IdentityError::Read(path.to_owned(), e))
+}

@@ -1,0 +1,82 @@
+//! From the plan to what each part has to hold. Pure but for the secrets' files.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use espalier_ike::{Auth, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig};
+use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer};
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::identity::{self, IdentityError};
+
+/// A plan that cannot be carried out.
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    /// It contradicts itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A file that it names cannot serve.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// Builds the endpoint's configuration.
+///
+/// # Errors
+/// A file that cannot serve, or a certificate peer where the node has none.
+pub fn endpoint(plan: &NodePlan, keylog: bool) -> Result<EndpointConfig, ReconcileError> {
+    let certificate = match (&plan.node.certificate, &plan.node.key) {
+        (Some(chain), Some(key)) => Some(identity::certificate(chain, key)?),
+        _ => None,
+    };
+    let trust = plan.trust.iter().map(|t| identity::trust(t)).collect::<Result<Vec<_>, _>>()?.concat();
+    let by_certificate = plan.peers.iter().find(|p| p.auth == PeerAuth::Certificate);
+    if let Some(peer) = by_certificate.filter(|_| certificate.is_none() || trust.is_empty()) {
+        return Err(PlanError::NoCertificate(peer.id.clone()).into());
+    }
+    let identity = LocalIdentity { id: plan.node.id.clone(), certificate };
+    Ok(EndpointConfig { identity, trust, revoked: plan.revoked.iter().cloned().collect(), keylog })
+}
+
+/// Builds the peers with the child SAs that the rules demand.
+///
+/// # Errors
+/// A shared secret that cannot be read, or a profile that is not there.
+pub fn peers(plan: &NodePlan) -> Result<Vec<PeerConfig>, ReconcileError> {
+    plan.peers.iter().map(|peer| peer_config(plan, peer)).collect()
+}
+
+/// Returns the prefixes that lie behind tunnels: they are routed to the agent.
+#[must_use]
+pub fn protected(plan: &NodePlan) -> BTreeSet<IpNet> {
+    let protect = plan.rules.iter().filter(|rule| rule.action == Action::Protect);
+    protect.flat_map(|rule| rule.remote.iter().map(IpNet::trunc)).collect()
+}
+
+fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, ReconcileError> {
+    let profile = |name, place: String| {
+        let missing = || PlanError::Unknown { place, kind: "profile", name: format!("{name}") };
+        plan.profile(name).ok_or_else(missing)
+    };
+    let rules = plan.rules.iter().filter(|rule| rule.peer.as_ref() == Some(&peer.id));
+    let children = rules.map(|rule| {
+        let profile = profile(&rule.profile, format!("rule {}", rule.name))?;
+        let (local, remote) = (rule.local_selectors(), rule.remote_selectors());
+        Ok(ChildConfig { rule: rule.name.clone(), local, remote, profile })
+    });
+    Ok(PeerConfig {
+        id: peer.id.clone(),
+        endpoints: peer.endpoints.iter().map(|address| SocketAddr::new(*address, IKE_PORT)).collect(),
+        local: plan.node.endpoints.clone(),
+        initiate: peer.initiate,
+        auth: match &peer.auth {
+            PeerAuth::Certificate => Auth::Certificate,
+            PeerAuth::PskFile(path) => Auth::Psk(identity::shared_secret(path)?),
+        },
+        profile: profile(&peer.profile, format!("peer {}", peer.id))?,
+        children: children.collect::<Result<_, PlanError>>()?,
+    })
+}
+
+const IKE_PORT: u16 = 500;
