@@ -92,6 +92,7 @@ pub async fn run(plan: &NodePlan, keylog: Option<&Path>) -> Result<(), RunError>
         tokio::select! {
             // Each branch only waits; what it got is handled after the others are dropped.
             Some(IkeDatagram { path, bytes }) = ike.recv() => driver.endpoint.handle_datagram(now(), path, &bytes),
+            event = driver.plane.event() => driver.endpoint.handle_event(now(), &event),
             () = sleep_until(TokioInstant::from_std(at)) => driver.endpoint.handle_timeout(now()),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -125,7 +126,12 @@ impl Driver {
                 report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),
+            Output::MovePath(id, path) => {
+                tracing::info!(child = ?id, remote = %path.remote, "peer has moved");
+                self.plane.move_path(id, path);
+            }
             Output::Up(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA up"),
+            Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),
             Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
             Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
             Output::Keylog(line) => {

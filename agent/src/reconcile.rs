@@ -75,6 +75,7 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
             PeerAuth::PskFile(path) => Auth::Psk(identity::shared_secret(path)?),
         },
         profile: profile(&peer.profile, format!("peer {}", peer.id))?,
+        key_epoch: peer.key_epoch,
         children: children.collect::<Result<_, PlanError>>()?,
     })
 }

@@ -56,12 +56,14 @@ pub struct PeerConfig {
     pub endpoints: Vec<SocketAddr>,
     /// Our addresses, of which the first of the endpoint's family is used.
     pub local: Vec<IpAddr>,
-    /// Whether this endpoint starts.
+    /// Whether this endpoint starts. The other takes over when it does not.
     pub initiate: bool,
     /// How both prove who they are.
     pub auth: Auth,
     /// Algorithms and lifetimes of the IKE SA.
     pub profile: Profile,
+    /// Raised by a rotation of keys: SAs set up under a lower number are replaced.
+    pub key_epoch: u64,
     /// The child SAs to hold, one for each rule.
     pub children: Vec<ChildConfig>,
 }

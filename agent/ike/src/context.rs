@@ -1,15 +1,18 @@
 //! What every state needs besides its own facts: the present, the configuration, randomness, and the queue of orders.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use espalier_crypto::sha1;
-use espalier_model::sa::{ChildId, Spi, UdpPath};
-use rand::Rng;
+use espalier_model::identity::Name;
+use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, Spi, UdpPath};
 use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
 use crate::config::{EndpointConfig, Now};
 use crate::keymat::IkeSpis;
+use crate::outbounds::{Outbounds, Switch};
 use crate::output::Output;
 use crate::wire::{IkeSpi, Nonce, Notify, NotifyType};
 
@@ -21,12 +24,58 @@ pub(crate) struct Context<'a> {
     pub(crate) rng: &'a mut StdRng,
     pub(crate) out: &'a mut VecDeque<Output>,
     pub(crate) next_child: &'a mut u64,
+    pub(crate) outbounds: &'a mut Outbounds,
+    pub(crate) retired: &'a mut VecDeque<(Instant, ChildId)>,
+    /// How often this endpoint's identity has been exchanged.
+    pub(crate) identity_epoch: u64,
 }
+
+/// An inbound half outlives its pair for as long as packets may still be under way.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
 impl Context<'_> {
     /// Orders a datagram to be sent.
     pub(crate) fn transmit(&mut self, path: UdpPath, datagram: Vec<u8>) {
         self.out.push_back(Output::Transmit { path, datagram });
+    }
+
+    /// Orders both halves of a new pair: the inbound one first (RFC 7296 §2.8).
+    pub(crate) fn install(&mut self, inbound: InboundSa, outbound: OutboundSa, switch: Switch) {
+        self.out.push_back(Output::InstallInbound(inbound));
+        self.out.extend(self.outbounds.offer(outbound, switch).map(Output::UseOutbound));
+    }
+
+    /// Follows the peer to another address.
+    pub(crate) fn move_path(&mut self, id: ChildId, path: UdpPath) {
+        self.outbounds.move_path(id, path);
+        self.out.push_back(Output::MovePath(id, path));
+    }
+
+    /// Notes that the peer uses a pair.
+    pub(crate) fn used_by_peer(&mut self, id: ChildId) {
+        self.out.extend(self.outbounds.used_by_peer(id).map(Output::UseOutbound));
+    }
+
+    /// Stops to send with a pair that both ends give up, and receives until nothing can be under way any more.
+    pub(crate) fn retire(&mut self, rule: &Name, id: ChildId) {
+        self.stop_sending(rule, id);
+        self.retired.push_back((self.now.instant + LINGER, id));
+    }
+
+    /// Forgets both halves of a pair at once: the peer has lost it.
+    pub(crate) fn forget(&mut self, rule: &Name, id: ChildId) {
+        self.stop_sending(rule, id);
+        self.out.push_back(Output::Remove(id, Direction::Inbound));
+    }
+
+    fn stop_sending(&mut self, rule: &Name, id: ChildId) {
+        self.out.extend(self.outbounds.remove(rule, id).map(Output::UseOutbound));
+        self.out.push_back(Output::Remove(id, Direction::Outbound));
+    }
+
+    /// Returns a length of time less a random tenth, so that a fleet spreads out.
+    pub(crate) fn jittered(&mut self, time: Duration) -> Duration {
+        time.mul_f64(1.0 - 0.1 * self.rng.random::<f64>())
     }
 
     /// Draws an SPI of an IKE SA.

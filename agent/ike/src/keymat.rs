@@ -17,6 +17,14 @@ pub struct Nonces {
     pub responder: Nonce,
 }
 
+impl Nonces {
+    /// Returns the lower nonce: of two SAs made at once, the one with the lowest goes (RFC 7296 §2.8.1).
+    #[must_use]
+    pub fn lowest(&self) -> &Nonce {
+        (&self.initiator).min(&self.responder)
+    }
+}
+
 /// The SPIs of an IKE SA, by role in the exchange that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IkeSpis {

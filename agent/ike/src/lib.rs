@@ -14,6 +14,7 @@ mod endpoint;
 mod handshake;
 pub mod keylog;
 pub mod keymat;
+mod outbounds;
 mod output;
 mod sa;
 mod status;

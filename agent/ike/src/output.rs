@@ -22,8 +22,12 @@ pub enum Output {
     UseOutbound(OutboundSa),
     /// Forget one half of a pair.
     Remove(ChildId, Direction),
+    /// Send with this pair along another path.
+    MovePath(ChildId, UdpPath),
     /// An IKE SA stands.
     Up(Identity, IkeSpis),
+    /// An IKE SA was replaced by this one, without a gap.
+    Replaced(Identity, IkeSpis),
     /// An IKE SA, or the attempt at one, has ended.
     Down(Identity, DownReason),
     /// Keys for Wireshark.

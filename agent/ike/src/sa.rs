@@ -1,5 +1,10 @@
-//! An IKE SA once it stands, and what it keeps count of.
+//! An IKE SA once it stands: what it keeps count of, how it lives, and how it is replaced.
 
 pub(crate) mod child;
+pub(crate) mod create_child;
 pub(crate) mod established;
+pub(crate) mod exchange;
+mod inform;
+mod rekey_ike;
+mod upkeep;
 pub(crate) mod window;

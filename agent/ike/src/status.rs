@@ -1,7 +1,9 @@
 //! What stands, for people and metrics.
 
+use std::time::Instant;
+
 use espalier_model::identity::{Identity, Name};
-use espalier_model::sa::{Spi, UdpPath};
+use espalier_model::sa::{ChildId, Spi, UdpPath};
 
 use crate::keymat::IkeSpis;
 
@@ -12,8 +14,14 @@ pub struct IkeStatus {
     pub peer: Identity,
     /// Its SPIs.
     pub spis: IkeSpis,
+    /// Whether this endpoint started it.
+    pub initiator: bool,
     /// The path in use.
     pub path: UdpPath,
+    /// Since when it stands.
+    pub since: Instant,
+    /// The rotation of keys under which it was set up.
+    pub key_epoch: u64,
     /// Its child SAs.
     pub children: Vec<ChildStatus>,
 }
@@ -21,10 +29,14 @@ pub struct IkeStatus {
 /// One child SA pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildStatus {
+    /// Its name on this node.
+    pub id: ChildId,
     /// The rule that demanded it.
     pub rule: Name,
     /// Our inbound SPI.
     pub inbound: Spi,
     /// The peer's inbound SPI.
     pub outbound: Spi,
+    /// The rotation of keys under which it was set up.
+    pub key_epoch: u64,
 }

@@ -51,6 +51,7 @@ fn peer(side: usize, auth: Auth) -> PeerConfig {
         initiate: side == 0,
         auth,
         profile: profile(),
+        key_epoch: 0,
         children: vec![ChildConfig {
             rule: "net".parse().unwrap(),
             local: selectors(side),
@@ -100,6 +101,7 @@ impl Pair {
                     Output::UseOutbound(sa) => node.outbound.push(sa.0),
                     Output::Remove(_, direction) => node.removed.push(direction),
                     Output::Up(..) => node.up += 1,
+                    Output::Replaced(..) | Output::MovePath(..) => {}
                     Output::Down(_, reason) => node.down.push(reason),
                     Output::Keylog(_) => {}
                 }
@@ -184,7 +186,7 @@ fn a_wrong_secret_sets_up_nothing() {
     let mut pair = Pair::with_peers([peer(0, psk("secret")), peer(1, psk("other"))]);
     pair.drive(|_| 1);
     let [left, right] = &pair.nodes;
-    assert_eq!(left.down, [DownReason::Refused("NotifyType(24)".to_owned())]);
+    assert_eq!(left.down, [DownReason::Refused("AUTHENTICATION_FAILED".to_owned())]);
     assert!(right.up == 0 && right.inbound.is_empty() && left.inbound.is_empty() && right.endpoint.status().is_empty());
     assert_eq!(right.endpoint.counters().refused, 1);
 }

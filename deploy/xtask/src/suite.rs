@@ -37,12 +37,17 @@ pub(crate) fn check(
 }
 
 /// Runs cargo, shows what it prints, and adds up the lines in which test binaries report their results.
-pub(crate) fn cargo(name: &'static str, budget: Duration, arguments: &[&str], rustdoc_flags: &str) -> Result<Report> {
+pub(crate) fn cargo(
+    name: &'static str,
+    budget: Duration,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Report> {
     eprintln!("── {name}: cargo {}", arguments.join(" "));
     let start = Instant::now();
     let mut child = Command::new(env!("CARGO"))
         .args(arguments)
-        .env("RUSTDOCFLAGS", rustdoc_flags)
+        .envs(environment.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start cargo for suite {name}"))?;

@@ -12,8 +12,10 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::outbounds::Switch;
 use crate::output::Output;
-use crate::sa::child;
+use crate::sa::child::{self, Seed};
+use crate::sa::create_child::epoch_notify;
 use crate::sa::established::{Established, Parts};
 use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
@@ -34,6 +36,8 @@ pub(crate) struct InitSent {
     message: Vec<u8>,
     path: UdpPath,
     trips: u8,
+    /// Whether no SA with the peer stands.
+    alone: bool,
 }
 
 /// Waits for the response to `IKE_AUTH`.
@@ -49,6 +53,9 @@ pub(crate) struct AuthSent {
     response: Vec<u8>,
     path: UdpPath,
     child: Option<(ChildConfig, Spi)>,
+    epoch: u64,
+    identity_epoch: u64,
+    pub(crate) alone: bool,
 }
 
 /// Where the response to `IKE_SA_INIT` leads.
@@ -63,13 +70,19 @@ pub(crate) enum AfterInit {
 const MOST_TRIPS: u8 = 4;
 
 impl InitSent {
-    /// Sends the first message to a peer.
-    pub(crate) fn start(cx: &mut Context<'_>, peer: PeerConfig, path: UdpPath) -> Result<(IkeSpi, Self), Failure> {
+    /// Sends the first message to a peer. `alone` says that no SA with it stands.
+    pub(crate) fn start(
+        cx: &mut Context<'_>,
+        peer: PeerConfig,
+        path: UdpPath,
+        alone: bool,
+    ) -> Result<(IkeSpi, Self), Failure> {
         let group = *peer.profile.key_exchange.first().ok_or(Failure::NothingInCommon("key exchange method"))?;
         let (spi, nonce) = (cx.ike_spi(), cx.nonce());
         let share = KeyShare::generate(group)?;
         let requests = Requests::starting_at(0);
-        let state = Self { peer, requests, spi, share, nonce, cookie: None, message: Vec::new(), path, trips: 0 };
+        let (cookie, message, trips) = (None, Vec::new(), 0);
+        let state = Self { peer, requests, spi, share, nonce, cookie, message, path, trips, alone };
         Ok((spi, state.send(cx)?))
     }
 
@@ -157,6 +170,9 @@ impl InitSent {
             path: floated(self.path),
             requests: Requests::starting_at(1),
             response: response.to_vec(),
+            epoch: self.peer.key_epoch,
+            identity_epoch: cx.identity_epoch,
+            alone: self.alone,
             peer: self.peer,
             spis,
             nonces,
@@ -189,7 +205,9 @@ impl AuthSent {
             payloads.push(Payload::SelectorsInitiator(config.local.clone()));
             payloads.push(Payload::SelectorsResponder(config.remote.clone()));
         }
-        payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
+        //= RFC 7296 §2.4: the peer may forget what we have lost
+        payloads.extend(self.alone.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new()))));
+        payloads.extend(epoch_notify(self.epoch));
         let header = header(self.spis, ExchangeType::IKE_AUTH, Flags { initiator: true, response: false }, 1);
         let datagram = self.sealing.seal(&header, &payloads)?;
         self.requests.open(cx.now.instant, self.path, datagram.clone());
@@ -202,34 +220,48 @@ impl AuthSent {
         Ok(self.opening.open(datagram)?)
     }
 
+    /// Returns the lower nonce of the exchange.
+    pub(crate) fn lowest(&self) -> &Nonce {
+        self.nonces.lowest()
+    }
+
     /// Reads the authentic response: the peer's proof first, then the child SA.
-    pub(crate) fn handle(mut self, cx: &mut Context<'_>, message: Message) -> Result<Established, Failure> {
+    pub(crate) fn handle(
+        mut self,
+        cx: &mut Context<'_>,
+        message: Message,
+        switch: Switch,
+    ) -> Result<Established, Failure> {
         let content = Content::read(message.payloads)?;
         let Some(id) = &content.responder else {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
         let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
-        covered.check(cx, &self.auth, &self.peer, id, &content)?;
+        let proof_ends = covered.check(cx, &self.auth, &self.peer, id, &content)?;
         self.requests.close();
-        let child = self.child.take().and_then(|(config, spi)| child::accept(config, spi, &content));
-        let mut established = Established::new(
-            cx.now,
-            Parts {
-                peer: self.peer,
-                spis: self.spis,
-                initiator: true,
-                path: self.path,
-                keys: self.keys,
-                sealing: self.sealing,
-                opening: self.opening,
-                requests: self.requests,
-                responses: Responses::starting_at(0),
-            },
-        );
-        established.announce(cx);
+        let epoch = self.epoch;
+        let exchange = ChildExchange::Auth;
+        let child = self.child.take().and_then(|(config, spi)| child::accept(config, spi, exchange, epoch, &content));
+        let parts = Parts {
+            peer: self.peer,
+            spis: self.spis,
+            initiator: true,
+            path: self.path,
+            keys: self.keys,
+            sealing: self.sealing,
+            opening: self.opening,
+            requests: self.requests,
+            responses: Responses::starting_at(0),
+            lowest: self.nonces.lowest().clone(),
+            identity_epoch: self.identity_epoch,
+            epoch,
+            renewal: !self.alone,
+            proof_ends,
+        };
+        let mut established = Established::new(cx, parts);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same
-        if let Some(agreed) = child {
-            established.adopt(cx, &agreed, &self.nonces)?;
+        if let Some((agreed, _)) = child {
+            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, switch)?;
         }
         Ok(established)
     }

@@ -1,5 +1,7 @@
 //! How each side proves its identity in `IKE_AUTH` (RFC 7296 §2.15), and what is believed of the other.
 
+use std::time::{Duration, Instant};
+
 use espalier_model::secret::Secret;
 
 use super::Failure;
@@ -50,6 +52,7 @@ impl Covered<'_> {
     }
 
     /// Believes the peer, or not: the identity is the configured one, the certificate is valid for it, and the proof holds.
+    /// Returns when the certificate ends.
     pub(crate) fn check(
         &self,
         cx: &Context<'_>,
@@ -57,7 +60,7 @@ impl Covered<'_> {
         peer: &PeerConfig,
         id: &Identification,
         content: &Content,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Instant>, Failure> {
         let claimed = id.identity();
         if claimed.as_ref() != Some(&peer.id) {
             return Err(Failure::Identity(claimed.map_or_else(|| "somebody unreadable".to_owned(), |i| i.to_string())));
@@ -65,13 +68,17 @@ impl Covered<'_> {
         let authentication = content.authentication.as_ref().ok_or(Failure::Missing("AUTH"))?;
         let octets = self.octets(keys, id);
         match &peer.auth {
-            Auth::Psk(secret) => octets.check_shared_key(keys.prf, secret, authentication)?,
+            Auth::Psk(secret) => {
+                octets.check_shared_key(keys.prf, secret, authentication)?;
+                Ok(None)
+            }
             Auth::Certificate => {
                 let chain = &content.certificates;
                 let verified = cx.trust.verify(chain, &peer.id, &cx.config.revoked, cx.now.unix)?;
                 octets.check_signature(&verified.spki, authentication)?;
+                let left = Duration::from_secs(verified.not_after.saturating_sub(cx.now.unix));
+                Ok(cx.now.instant.checked_add(left))
             }
         }
-        Ok(())
     }
 }

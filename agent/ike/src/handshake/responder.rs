@@ -14,11 +14,13 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::outbounds::Switch;
 use crate::output::Output;
-use crate::sa::child::{self, Agreed, Refusal};
+use crate::sa::child::{self, Agreed, Seed};
+use crate::sa::create_child::told_epoch;
 use crate::sa::established::{Established, Parts};
 use crate::sa::window::{Requests, Responses};
-use crate::wire::proposal;
+use crate::wire::proposal::{self, ChildExchange};
 use crate::wire::sk::{OpenError, OpeningKey, SealingKey};
 use crate::wire::{ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, SpiField};
 
@@ -115,7 +117,8 @@ impl HalfOpen {
         self.opening.open(datagram)
     }
 
-    /// Reads the `IKE_AUTH` request: who asks, the proof, and only then the child SA.
+    /// Reads the `IKE_AUTH` request: who asks, the proof, and only then the child SA. Also tells whether the peer says that it
+    /// has no other SA with us.
     pub(crate) fn handle(
         mut self,
         cx: &mut Context<'_>,
@@ -123,10 +126,10 @@ impl HalfOpen {
         path: UdpPath,
         message: Message,
         datagram: &[u8],
-    ) -> Result<Established, Failure> {
+    ) -> Result<(Established, bool), Failure> {
         let content = Content::read(message.payloads)?;
-        let peer = match self.believe(cx, &content, peers) {
-            Ok(peer) => peer,
+        let (peer, proof_ends) = match self.believe(cx, &content, peers) {
+            Ok(believed) => believed,
             Err(failure) => {
                 //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
                 let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
@@ -137,7 +140,12 @@ impl HalfOpen {
         let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
         let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
         payloads.extend(covered.prove(cx, &self.auth, &peer, &self.hashes)?);
-        let child = if content.proposals.is_some() { Some(child::narrow(&peer.children, &content)) } else { None };
+        let child = if content.proposals.is_some() {
+            Some(child::narrow(peer.children.iter(), ChildExchange::Auth, &content))
+        } else {
+            None
+        };
+        let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
         let agreed = match child {
             Some(Ok((config, selectors, chosen))) => {
                 let outbound = chosen.spi.child().ok_or(Failure::Missing("SPI"))?;
@@ -145,7 +153,8 @@ impl HalfOpen {
                 payloads.push(Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, inbound)]));
                 payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
                 payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
-                Some(Agreed { suite: chosen.suite.esp, config, inbound, outbound, selectors, initiated: false })
+                let suite = chosen.suite.esp;
+                Some(Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch })
             }
             Some(Err(refusal)) => {
                 payloads.push(Payload::Notify(Notify::new(refusal.notify(), Vec::new())));
@@ -154,6 +163,7 @@ impl HalfOpen {
             None => None,
         };
         let response = self.respond(cx, path, datagram, &payloads)?;
+        let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
         let parts = Parts {
             peer,
             spis: self.spis,
@@ -164,15 +174,19 @@ impl HalfOpen {
             opening: self.opening,
             requests: Requests::starting_at(0),
             responses: self.responses,
+            lowest: self.nonces.lowest().clone(),
+            identity_epoch: cx.identity_epoch,
+            epoch,
+            renewal: !alone,
+            proof_ends,
         };
-        let mut established = Established::new(cx.now, parts);
-        established.announce(cx);
+        let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
-            established.adopt(cx, &agreed, &self.nonces)?;
+            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, Switch::WhenUsed)?;
         }
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
         cx.transmit(path, response);
-        Ok(established)
+        Ok((established, alone))
     }
 
     fn believe(
@@ -180,13 +194,13 @@ impl HalfOpen {
         cx: &Context<'_>,
         content: &Content,
         peers: impl Fn(&Identification) -> Option<PeerConfig>,
-    ) -> Result<PeerConfig, Failure> {
+    ) -> Result<(PeerConfig, Option<Instant>), Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
         let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
         let peer = peers(id).ok_or_else(unknown)?;
         let covered = Covered { sk_p: &self.auth.sk_pi, message: &self.request, nonce: &self.nonces.responder };
-        covered.check(cx, &self.auth, &peer, id, content)?;
-        Ok(peer)
+        let proof_ends = covered.check(cx, &self.auth, &peer, id, content)?;
+        Ok((peer, proof_ends))
     }
 
     /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.
@@ -204,15 +218,6 @@ impl HalfOpen {
             cx.transmit(path, datagram.clone());
         }
         Ok(datagram)
-    }
-}
-
-impl Refusal {
-    const fn notify(self) -> NotifyType {
-        match self {
-            Self::Traffic => NotifyType::TS_UNACCEPTABLE,
-            Self::Proposal => NotifyType::NO_PROPOSAL_CHOSEN,
-        }
     }
 }
 

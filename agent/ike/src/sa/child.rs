@@ -1,21 +1,66 @@
 //! Child SAs: what both ends agree on, and narrowing (RFC 7296 §2.9).
 
-use espalier_model::identity::Name;
-use espalier_model::sa::{ChildId, SaSelectors, Spi};
-use espalier_model::selector::TrafficSelector;
-use espalier_model::suite::EspSuite;
+use std::time::{Duration, Instant};
 
-use crate::config::ChildConfig;
+use espalier_model::profile::Profile;
+use espalier_model::sa::{ChildId, SaSelectors, Spi};
+use espalier_model::secret::Secret;
+use espalier_model::selector::TrafficSelector;
+use espalier_model::suite::{EspSuite, KeyExchange};
+
+use crate::config::{ChildConfig, PeerConfig};
 use crate::content::Content;
+use crate::keymat::Nonces;
+use crate::wire::NotifyType;
 use crate::wire::proposal::{self, ChildExchange, ChildSuite, Selection};
 
-/// A child SA pair in use.
-#[derive(Clone, Debug)]
+/// A child SA pair.
 pub(crate) struct Child {
     pub(crate) id: ChildId,
-    pub(crate) rule: Name,
+    pub(crate) config: ChildConfig,
     pub(crate) inbound: Spi,
     pub(crate) outbound: Spi,
+    /// The rotation of keys under which it was set up.
+    pub(crate) epoch: u64,
+    /// When this end replaces it.
+    pub(crate) rekey_at: Instant,
+    /// When this end deletes it, once it is of no more use.
+    pub(crate) delete_at: Option<Instant>,
+}
+
+impl Child {
+    /// Takes the changed rule: other traffic ends the pair, other algorithms or lifetimes replace it in its time.
+    pub(super) fn reconfigure(&mut self, now: Instant, peer: &PeerConfig) {
+        let same = |c: &&ChildConfig| {
+            c.rule == self.config.rule && c.local == self.config.local && c.remote == self.config.remote
+        };
+        match peer.children.iter().find(same) {
+            Some(config) => {
+                let (before, after) = (&self.config.profile, &config.profile);
+                self.rekey_at = sooner(self.rekey_at, now, before, after, Profile::child_rekey);
+                self.config = config.clone();
+            }
+            None => _ = self.delete_at.get_or_insert(now),
+        }
+    }
+}
+
+/// Returns when to rekey under a changed profile: at once where algorithms have changed, never later than was planned.
+pub(super) fn sooner(
+    planned: Instant,
+    now: Instant,
+    before: &Profile,
+    after: &Profile,
+    lifetime: impl Fn(&Profile) -> Duration,
+) -> Instant {
+    let spared = Profile {
+        name: after.name.clone(),
+        ike_rekey_seconds: after.ike_rekey_seconds,
+        child_rekey_seconds: after.child_rekey_seconds,
+        liveness_seconds: after.liveness_seconds,
+        ..before.clone()
+    };
+    if spared == *after { planned.min(now + lifetime(after)) } else { now }
 }
 
 /// What both ends have agreed on.
@@ -27,23 +72,40 @@ pub(crate) struct Agreed {
     pub(crate) selectors: SaSelectors,
     /// Whether this end started the exchange, which decides whose keys come first.
     pub(crate) initiated: bool,
+    /// The rotation of keys under which it is set up.
+    pub(crate) epoch: u64,
+}
+
+/// What keys are made of: the nonces, and the shared secret of the exchange's own key exchange if it had one.
+pub(crate) struct Seed<'a> {
+    pub(crate) nonces: &'a Nonces,
+    pub(crate) shared: Option<&'a Secret>,
 }
 
 /// Reads the answer to our offer. The peer may narrow, but never widen.
-pub(crate) fn accept(config: ChildConfig, inbound: Spi, content: &Content) -> Option<Agreed> {
+pub(crate) fn accept(
+    config: ChildConfig,
+    inbound: Spi,
+    exchange: ChildExchange,
+    epoch: u64,
+    content: &Content,
+) -> Option<(Agreed, Option<KeyExchange>)> {
     let answer = content.proposals.as_deref()?;
-    let chosen = proposal::accept_child(&config.profile, ChildExchange::Auth, answer)?;
+    let chosen = proposal::accept_child(&config.profile, exchange, answer)?;
     let selectors = SaSelectors {
         local: content.selectors_initiator.clone().filter(|theirs| within(theirs, &config.local))?,
         remote: content.selectors_responder.clone().filter(|theirs| within(theirs, &config.remote))?,
     };
     let outbound = chosen.spi.child()?;
-    Some(Agreed { suite: chosen.suite.esp, config, inbound, outbound, selectors, initiated: true })
+    let agreed = Agreed { suite: chosen.suite.esp, config, inbound, outbound, selectors, initiated: true, epoch };
+    Some((agreed, chosen.suite.key_exchange))
 }
 
-/// Finds the first of our rules that shares traffic with a peer's offer, and narrows the offer to it.
-pub(crate) fn narrow(
-    children: &[ChildConfig],
+/// Finds the rule that a peer's offer means, the one of just this traffic before the first that shares some, and narrows the
+/// offer to it.
+pub(crate) fn narrow<'c>(
+    children: impl Iterator<Item = &'c ChildConfig> + Clone,
+    exchange: ChildExchange,
     content: &Content,
 ) -> Result<(ChildConfig, SaSelectors, Selection<ChildSuite>), Refusal> {
     let offer = content.proposals.as_deref().ok_or(Refusal::Traffic)?;
@@ -53,9 +115,10 @@ pub(crate) fn narrow(
         let selectors = SaSelectors { local: shared(&config.local, ours), remote: shared(&config.remote, theirs) };
         (!selectors.local.is_empty() && !selectors.remote.is_empty()).then_some(selectors)
     };
-    let found = children.iter().find_map(|config| shared(config).map(|selectors| (config, selectors)));
+    let exact = children.clone().filter(|config| same(&config.local, ours) && same(&config.remote, theirs));
+    let found = exact.chain(children).find_map(|config| shared(config).map(|selectors| (config, selectors)));
     let (config, selectors) = found.ok_or(Refusal::Traffic)?;
-    let chosen = proposal::choose_child(&config.profile, ChildExchange::Auth, offer).ok_or(Refusal::Proposal)?;
+    let chosen = proposal::choose_child(&config.profile, exchange, offer).ok_or(Refusal::Proposal)?;
     Ok((config.clone(), selectors, chosen))
 }
 
@@ -66,6 +129,20 @@ pub(crate) enum Refusal {
     Traffic,
     /// No common suite.
     Proposal,
+}
+
+impl Refusal {
+    /// Returns how it is told to the peer.
+    pub(crate) const fn notify(self) -> NotifyType {
+        match self {
+            Self::Traffic => NotifyType::TS_UNACCEPTABLE,
+            Self::Proposal => NotifyType::NO_PROPOSAL_CHOSEN,
+        }
+    }
+}
+
+fn same(ours: &[TrafficSelector], theirs: &[TrafficSelector]) -> bool {
+    ours.len() == theirs.len() && ours.iter().all(|o| theirs.contains(o))
 }
 
 fn within(theirs: &[TrafficSelector], ours: &[TrafficSelector]) -> bool {

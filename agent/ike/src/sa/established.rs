@@ -1,27 +1,32 @@
-//! An IKE SA that stands: it keeps its children, answers the peer, and finds out when the peer is gone.
+//! An IKE SA that stands: what it is made of, and how a message passes through it.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use espalier_model::identity::Name;
-use espalier_model::sa::{ChildSa, Direction, InboundSa, OutboundSa, Spi, UdpPath, UsageLimits};
+use espalier_model::profile::Profile;
+use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, Spi, UdpPath, UsageLimits};
 
-use super::child::{Agreed, Child};
+use super::child::{Agreed, Child, Seed, sooner};
+use super::exchange::Exchange;
 use super::window::{Requests, Responses};
-use crate::config::{Now, PeerConfig};
+use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
 use crate::handshake::Failure;
 use crate::handshake::initiator::header;
 use crate::keylog::KeylogLine;
-use crate::keymat::{IkeKeys, IkeSpis, Nonces};
+use crate::keymat::{IkeKeys, IkeSpis};
+use crate::outbounds::Switch;
 use crate::output::{DownReason, Output};
 use crate::wire::sk::{OpenError, OpeningKey, SealingKey};
-use crate::wire::{Delete, ExchangeType, Flags, Message, Notify, NotifyType, Payload, ProtocolId};
+use crate::wire::{ExchangeType, Flags, IkeSpi, Message, Nonce, Notify, NotifyType, Payload};
 
-/// What a handshake hands over.
+/// What a handshake or a predecessor hands over.
 pub(crate) struct Parts {
     pub(crate) peer: PeerConfig,
     pub(crate) spis: IkeSpis,
+    /// Whether this end started the exchange that made the SA.
     pub(crate) initiator: bool,
     pub(crate) path: UdpPath,
     pub(crate) keys: IkeKeys,
@@ -29,37 +34,109 @@ pub(crate) struct Parts {
     pub(crate) opening: OpeningKey,
     pub(crate) requests: Requests,
     pub(crate) responses: Responses,
+    /// The lower nonce of the exchange that made it: decides which of two SAs made at once goes.
+    pub(crate) lowest: Nonce,
+    /// The rotation of keys under which it was set up.
+    pub(crate) epoch: u64,
+    /// Which of our identities it was set up with.
+    pub(crate) identity_epoch: u64,
+    /// Whether its initiator had another SA with us that it takes the place of.
+    pub(crate) renewal: bool,
+    /// When the certificate with which the peer has proven itself ends.
+    pub(crate) proof_ends: Option<Instant>,
 }
 
 /// The SA.
 pub(crate) struct Established {
     pub(crate) parts: Parts,
     pub(crate) children: Vec<Child>,
-    heard: Instant,
-    closing: bool,
+    pub(crate) since: Instant,
+    pub(super) exchange: Option<Exchange>,
+    pub(crate) stage: Stage,
+    pub(super) heard: Instant,
+    /// When the configuration last changed: the end that does not lead waits a while from then.
+    pub(super) changed: Instant,
+    pub(super) rekey_at: Instant,
+    /// No `CREATE_CHILD_SA` before.
+    pub(super) pause: Instant,
+    /// Rules for which the peer refused a child SA: how often, and when to ask again.
+    pub(super) refused: BTreeMap<Name, (u32, Instant)>,
 }
 
-/// What becomes of the SA after an event.
+/// Where in its life an SA is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In use.
+    Standing,
+    /// Made by the peer while our own offer of a successor was open: the answer to that decides.
+    Undecided,
+    /// Another has taken its place. The peer deletes it, or, from this moment on, we do.
+    Replaced(Instant),
+    /// We delete it.
+    Closing,
+}
+
+/// What becomes of the SA after a message.
 pub(crate) enum Fate {
     /// It stays.
     Stays,
     /// It is over.
     Over(DownReason),
+    /// It stays for a while; a new SA has taken its children, unless that is still open.
+    Succeeded(Box<Established>),
+    /// The same, and the SA that the peer made has lost.
+    Wins(IkeSpi, Box<Established>),
+    /// It gives way to the SA that the peer made; so does the one that we made in its place.
+    Yields(IkeSpi, Box<Established>),
+    /// It gives way to the SA that the peer made, and ours has come to nothing.
+    GivesWay(IkeSpi),
 }
 
+/// Time for the peer to delete what it should, before we do.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
 impl Established {
-    pub(crate) fn new(now: Now, parts: Parts) -> Self {
-        Self { parts, children: Vec::new(), heard: now.instant, closing: false }
+    pub(crate) fn new(cx: &mut Context<'_>, parts: Parts) -> Self {
+        let now = cx.now.instant;
+        let lifetime = parts.peer.profile.ike_rekey();
+        let rekey_at = now + Self::own_lifetime(cx, lifetime, parts.peer.initiate);
+        let (children, refused) = (Vec::new(), BTreeMap::new());
+        let (exchange, stage) = (None, Stage::Standing);
+        let (since, heard, changed, pause) = (now, now, now, now);
+        Self { parts, children, since, exchange, stage, heard, changed, rekey_at, pause, refused }
     }
 
-    /// Tells the driver that the SA stands.
-    pub(crate) fn announce(&self, cx: &mut Context<'_>) {
-        cx.out.push_back(Output::Up(self.parts.peer.id.clone(), self.parts.spis));
+    /// Returns how long until this end rekeys: the other one is the first to do so where it leads.
+    fn own_lifetime(cx: &mut Context<'_>, lifetime: Duration, leads: bool) -> Duration {
+        cx.jittered(if leads { lifetime } else { lifetime.mul_f64(1.25) })
     }
 
-    /// Derives the keys of a child SA pair and orders both halves: the inbound one first (RFC 7296 §2.8).
-    pub(crate) fn adopt(&mut self, cx: &mut Context<'_>, agreed: &Agreed, nonces: &Nonces) -> Result<(), Failure> {
-        let keys = self.parts.keys.sk_d.child(agreed.suite, None, nonces)?;
+    /// Returns the SPI by which this end finds the SA.
+    pub(crate) const fn spi(&self) -> IkeSpi {
+        if self.parts.initiator { self.parts.spis.initiator } else { self.parts.spis.responder }
+    }
+
+    /// Takes a changed configuration of the peer.
+    pub(crate) fn reconfigure(&mut self, now: Instant, peer: &PeerConfig) {
+        for child in &mut self.children {
+            child.reconfigure(now, peer);
+        }
+        self.rekey_at = sooner(self.rekey_at, now, &self.parts.peer.profile, &peer.profile, Profile::ike_rekey);
+        self.parts.peer = peer.clone();
+        self.changed = now;
+        self.refused.clear();
+        self.pause = now;
+    }
+
+    /// Derives the keys of a child SA pair and orders both halves.
+    pub(crate) fn adopt(
+        &mut self,
+        cx: &mut Context<'_>,
+        agreed: Agreed,
+        seed: &Seed<'_>,
+        switch: Switch,
+    ) -> Result<ChildId, Failure> {
+        let keys = self.parts.keys.sk_d.child(agreed.suite, seed.shared, seed.nonces)?;
         let (inbound, outbound) =
             if agreed.initiated { (keys.responder, keys.initiator) } else { (keys.initiator, keys.responder) };
         let id = cx.child_id();
@@ -79,11 +156,22 @@ impl Established {
             cx.out.push_back(Output::Keylog(KeylogLine::esp(&inbound, Direction::Inbound)));
             cx.out.push_back(Output::Keylog(KeylogLine::esp(&outbound, Direction::Outbound)));
         }
-        let rule = agreed.config.rule.clone();
-        self.children.push(Child { id, rule, inbound: agreed.inbound, outbound: agreed.outbound });
-        cx.out.push_back(Output::InstallInbound(InboundSa(inbound)));
-        cx.out.push_back(Output::UseOutbound(OutboundSa(outbound)));
-        Ok(())
+        cx.install(InboundSa(inbound), OutboundSa(outbound), switch);
+        let lifetime = agreed.config.profile.child_rekey();
+        self.refused.remove(&agreed.config.rule);
+        let mut child = Child {
+            id,
+            inbound: agreed.inbound,
+            outbound: agreed.outbound,
+            epoch: agreed.epoch,
+            rekey_at: cx.now.instant + Self::own_lifetime(cx, lifetime, self.parts.peer.initiate),
+            delete_at: None,
+            config: agreed.config,
+        };
+        // The configuration may have changed while the exchange was under way.
+        child.reconfigure(cx.now.instant, &self.parts.peer);
+        self.children.push(child);
+        Ok(id)
     }
 
     /// Takes a request that is new. It changes nothing unless it is authentic.
@@ -100,15 +188,16 @@ impl Established {
             Err(error) => return Err(error.into()),
         };
         self.heard = cx.now.instant;
+        if path.remote != self.parts.path.remote {
+            self.move_path(cx, path);
+        }
         let (exchange, id) = (message.header.exchange, message.header.message_id);
         let Ok(content) = Content::read(message.payloads) else {
             return self.answer_and_close(cx, path, datagram, NotifyType::INVALID_SYNTAX);
         };
         let (payloads, fate) = match exchange {
             ExchangeType::INFORMATIONAL => self.inform(cx, &content),
-            ExchangeType::CREATE_CHILD_SA => {
-                (vec![Payload::Notify(Notify::new(NotifyType::NO_ADDITIONAL_SAS, Vec::new()))], Fate::Stays)
-            }
+            ExchangeType::CREATE_CHILD_SA => self.answer_create(cx, &content)?,
             _ => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
         };
         self.respond(cx, path, exchange, id, datagram, &payloads)?;
@@ -116,58 +205,62 @@ impl Established {
     }
 
     /// Takes a response. Returns an error for what is not authentic.
-    pub(crate) fn handle_response(&mut self, now: Now, datagram: &[u8]) -> Result<Fate, Failure> {
+    pub(crate) fn handle_response(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Result<Fate, Failure> {
         let Message { payloads, .. } = self.parts.opening.open(datagram)?;
-        self.heard = now.instant;
+        self.heard = cx.now.instant;
         self.parts.requests.close();
-        if self.closing {
-            return Ok(Fate::Over(DownReason::DeletedByUs));
+        let exchange = self.exchange.take();
+        let Ok(content) = Content::read(payloads) else {
+            return Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())));
+        };
+        match exchange {
+            Some(Exchange::DeleteIke) => Ok(Fate::Over(DownReason::DeletedByUs)),
+            Some(Exchange::DeleteChildren(ids)) => {
+                self.drop_children(cx, |child| ids.contains(&child.id));
+                Ok(Fate::Stays)
+            }
+            Some(Exchange::Child(offer)) => self.child_answered(cx, *offer, &content),
+            Some(Exchange::Ike(offer)) => self.ike_answered(cx, *offer, &content),
+            Some(Exchange::Liveness) | None => Ok(match content.error() {
+                Some(error) => Fate::Over(DownReason::Refused(format!("{error:?}"))),
+                None => Fate::Stays,
+            }),
         }
-        match Content::read(payloads)?.error() {
-            Some(error) => Ok(Fate::Over(DownReason::Refused(format!("{error:?}")))),
-            None => Ok(Fate::Stays),
+    }
+
+    /// Follows the peer to another address (RFC 7296 §2.23).
+    pub(crate) fn move_path(&mut self, cx: &mut Context<'_>, path: UdpPath) {
+        self.parts.path = path;
+        self.children.iter().for_each(|child| cx.move_path(child.id, path));
+    }
+
+    /// Gives up children that both ends agree to give up.
+    pub(super) fn drop_children(&mut self, cx: &mut Context<'_>, mut goes: impl FnMut(&Child) -> bool) {
+        for child in self.children.extract_if(.., |child| goes(child)) {
+            cx.retire(&child.config.rule, child.id);
         }
     }
 
-    /// Asks whether the peer is there, once it has been silent for long enough (RFC 7296 §2.4).
-    pub(crate) fn check_liveness(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.silent_at() <= cx.now.instant && self.parts.requests.free().is_some() {
-            self.request(cx, &[])?;
-        }
-        Ok(())
-    }
-
-    /// Returns when the peer's silence becomes suspect.
-    pub(crate) fn silent_at(&self) -> Instant {
-        self.heard + self.parts.peer.profile.liveness()
-    }
-
-    /// Deletes the SA: asks the peer once, without waiting for its answer, when the driver goes away.
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.closing = true;
-        self.parts.requests.close();
-        self.request(cx, &[Payload::Delete(Delete::ike())])
-    }
-
-    /// Orders all children to be forgotten.
-    pub(crate) fn remove_children(&mut self, cx: &mut Context<'_>) {
+    /// Gives up all children: with packets under way still received, or at once where the peer has lost them.
+    pub(crate) fn remove_children(&mut self, cx: &mut Context<'_>, at_once: bool) {
         for child in self.children.drain(..) {
-            cx.out.push_back(Output::Remove(child.id, Direction::Outbound));
-            cx.out.push_back(Output::Remove(child.id, Direction::Inbound));
+            if at_once { cx.forget(&child.config.rule, child.id) } else { cx.retire(&child.config.rule, child.id) }
         }
     }
 
-    /// Returns the rules that have a child SA.
-    pub(crate) fn rules(&self) -> impl Iterator<Item = (&Name, Spi, Spi)> {
-        self.children.iter().map(|c| (&c.rule, c.inbound, c.outbound))
-    }
-
-    fn request(&mut self, cx: &mut Context<'_>, payloads: &[Payload]) -> Result<(), Failure> {
+    /// Sends a request; the window must be free.
+    pub(super) fn request(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: ExchangeType,
+        payloads: &[Payload],
+        exchange: Exchange,
+    ) -> Result<(), Failure> {
         let Some(id) = self.parts.requests.free() else { return Ok(()) };
         let flags = Flags { initiator: self.parts.initiator, response: false };
-        let header = header(self.parts.spis, ExchangeType::INFORMATIONAL, flags, id);
-        let datagram = self.parts.sealing.seal(&header, payloads)?;
+        let datagram = self.parts.sealing.seal(&header(self.parts.spis, kind, flags, id), payloads)?;
         self.parts.requests.open(cx.now.instant, self.parts.path, datagram.clone());
+        self.exchange = Some(exchange);
         cx.transmit(self.parts.path, datagram);
         Ok(())
     }
@@ -200,25 +293,6 @@ impl Established {
         let payloads = [Payload::Notify(Notify::new(kind, Vec::new()))];
         self.respond(cx, path, header.exchange, header.message_id, request, &payloads)?;
         Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())))
-    }
-
-    /// Carries out an INFORMATIONAL request and returns what to answer (RFC 7296 §1.4).
-    fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
-        if content.deletes.iter().any(|d| d.protocol == ProtocolId::IKE) {
-            return (Vec::new(), Fate::Over(DownReason::DeletedByPeer));
-        }
-        let mut ours = Vec::new();
-        for spi in content.deletes.iter().flat_map(|d| &d.spis) {
-            //= RFC 7296 §1.4.1: the SPIs are those of the sender's inbound SAs, the answer names the other halves
-            if let Some(place) = self.children.iter().position(|c| c.outbound == *spi) {
-                let child = self.children.remove(place);
-                cx.out.push_back(Output::Remove(child.id, Direction::Outbound));
-                cx.out.push_back(Output::Remove(child.id, Direction::Inbound));
-                ours.push(child.inbound);
-            }
-        }
-        let payloads = if ours.is_empty() { Vec::new() } else { vec![Payload::Delete(Delete::esp(ours))] };
-        (payloads, Fate::Stays)
     }
 }
 

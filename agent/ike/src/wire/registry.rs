@@ -3,11 +3,20 @@
 macro_rules! registry {
     ($(#[$meta:meta])* $name:ident($int:ty) { $($(#[doc = $doc:expr])* $variant:ident = $value:expr,)* }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub $int);
 
         impl $name {
             $($(#[doc = $doc])* pub const $variant: Self = Self($value);)*
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match *self {
+                    $(Self::$variant => f.write_str(stringify!($variant)),)*
+                    Self(number) => write!(f, "{} {number}", stringify!($name)),
+                }
+            }
         }
     };
 }
@@ -205,6 +214,8 @@ registry! {
         IKEV2_FRAGMENTATION_SUPPORTED = 16430,
         /// Hash functions for signatures (RFC 7427 §4).
         SIGNATURE_HASH_ALGORITHMS = 16431,
+        /// Private use: the rotation of keys under which the sender sets an SA up, eight bytes. Others ignore it.
+        KEY_EPOCH = 58_801,
     }
 }
 

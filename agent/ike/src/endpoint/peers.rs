@@ -1,0 +1,278 @@
+//! Peers: who is called and when, which SA is the one in use, and what happens when two ends call each other at once.
+
+use std::time::{Duration, Instant};
+
+use espalier_model::identity::Identity;
+use rand::RngExt;
+
+use super::slot::{Peer, Sa, path_to, reason};
+use super::{Endpoint, context};
+use crate::config::{Auth, Now, PeerConfig};
+use crate::handshake::initiator::InitSent;
+use crate::outbounds::Switch;
+use crate::output::{DownReason, Output};
+use crate::sa::established::{Established, Stage};
+use crate::wire::{IkeSpi, Nonce};
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The end that is not the named initiator leaves the other this long.
+const TAKE_OVER: Duration = Duration::from_secs(2);
+/// Two SAs that both ends have started count as started at once when the first is not older.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// New proofs of many peers are spread by this much each.
+const SPREAD: Duration = Duration::from_millis(5);
+
+impl Endpoint {
+    pub(super) fn set_peers(&mut self, now: Now, configs: Vec<PeerConfig>) {
+        let mut before = std::mem::take(&mut self.peers);
+        for config in configs {
+            let id = config.id.clone();
+            if let Some(peer) = before.remove(&id) {
+                self.peers.insert(id, Peer { config, ..peer });
+                continue;
+            }
+            let wait = if config.initiate { Duration::ZERO } else { self.take_over() };
+            self.peers.insert(id.clone(), Peer { config, sa: None, attempt: None, failures: 0 });
+            self.peer_timers.set(&id, Some(now.instant + wait));
+        }
+        for (id, peer) in before {
+            self.peer_timers.set(&id, None);
+            self.part(now, id, &peer);
+        }
+        let standing = |(spi, sa): (&IkeSpi, &Sa)| matches!(sa, Sa::Established(_)).then_some(*spi);
+        for spi in self.sas.iter().filter_map(standing).collect::<Vec<_>>() {
+            let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) else { continue };
+            if let Some(peer) = self.peers.get(&sa.parts.peer.id) {
+                sa.reconfigure(now.instant, &peer.config);
+            }
+            let next = self.act(now, Sa::Established(sa));
+            self.keep(spi, next);
+        }
+    }
+
+    /// Ends what there is with a peer that is no longer configured.
+    fn part(&mut self, now: Now, id: Identity, peer: &Peer) {
+        if let Some(attempt) = peer.attempt {
+            self.sas.remove(&attempt);
+            self.sa_timers.set(&attempt, None);
+        }
+        let Some(spi) = peer.sa else { return };
+        if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
+            let cx = context!(self, now);
+            sa.remove_children(cx, true);
+            // A message that cannot be sealed any more leaves the peer to its own liveness check.
+            let told = sa.close(cx);
+            self.outputs.push_back(Output::Down(id, DownReason::DeletedByUs));
+            self.keep(spi, told.is_ok().then_some(Sa::Established(sa)));
+        }
+    }
+
+    /// Deletes every SA and tells the peers, once. Nothing is started afterwards.
+    pub fn shutdown(&mut self, now: Now) {
+        let peers = std::mem::take(&mut self.peers);
+        for (id, peer) in peers {
+            self.peer_timers.set(&id, None);
+            self.part(now, id, &peer);
+        }
+        self.sas.keys().for_each(|spi| self.sa_timers.set(spi, None));
+        self.sas.clear();
+    }
+
+    /// Proves anew who we are to every peer that asks for certificates.
+    pub(super) fn renew_all(&mut self, now: Now) {
+        let certified = self.peers.iter().filter(|(_, p)| matches!(p.config.auth, Auth::Certificate));
+        let ids: Vec<_> = certified.map(|(id, _)| id.clone()).collect();
+        let spread = SPREAD * u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        for id in ids {
+            let wait = spread.mul_f64(self.rng.random::<f64>());
+            self.peer_timers.set(&id, Some(now.instant + wait));
+        }
+    }
+
+    /// Calls the peers whose time has come.
+    pub(super) fn call_due(&mut self, now: Now) {
+        for id in self.peer_timers.take_due(now.instant) {
+            let Some(peer) = self.peers.get(&id).filter(|p| p.attempt.is_none()) else { continue };
+            let (config, alone) = (peer.config.clone(), peer.sa.is_none());
+            let Some(path) = path_to(&config, peer.failures) else { continue };
+            match InitSent::start(context!(self, now), config, path, alone) {
+                Ok((spi, state)) => {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.attempt = Some(spi);
+                    }
+                    self.keep(spi, Some(Sa::InitSent(Box::new(state))));
+                }
+                Err(failure) => self.failed(now, &id, reason(&failure)),
+            }
+        }
+    }
+
+    /// Notes that our attempt has come to nothing, and when to try again.
+    pub(super) fn failed(&mut self, now: Now, id: &Identity, reason: DownReason) {
+        let take_over = self.take_over();
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let wait = (FIRST_RETRY * 2_u32.saturating_pow(peer.failures)).min(LONGEST_RETRY);
+        let wait = wait + if peer.config.initiate { Duration::ZERO } else { take_over };
+        peer.attempt = None;
+        peer.failures = peer.failures.saturating_add(1);
+        self.peer_timers.set(id, Some(now.instant + wait));
+        if peer.sa.is_none() {
+            self.outputs.push_back(Output::Down(id.clone(), reason));
+        }
+    }
+
+    /// Ends an SA. When it was the one in use, its peer is called again.
+    pub(super) fn over(&mut self, now: Now, mut sa: Box<Established>, reason: DownReason) {
+        if let Some(rival) = sa.rival() {
+            self.yield_to(now, &mut sa, rival);
+        }
+        let (id, spi) = (sa.parts.peer.id.clone(), sa.spi());
+        let in_use = self.peers.get(&id).is_some_and(|p| p.sa == Some(spi));
+        sa.remove_children(context!(self, now), in_use);
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| in_use) {
+            peer.sa = None;
+            if peer.attempt.is_none() {
+                self.failed(now, &id, reason);
+            } else {
+                self.outputs.push_back(Output::Down(id, reason));
+            }
+        }
+    }
+
+    /// Moves the children of an SA to the one that the peer has made in its place, which has won.
+    pub(super) fn yield_to(&mut self, now: Now, sa: &mut Established, rival: IkeSpi) {
+        if let Some(Sa::Established(mut heir)) = self.sas.remove(&rival) {
+            heir.stage = Stage::Standing;
+            sa.hand_over(&mut heir);
+            sa.give_way(now.instant);
+            self.succeed(sa.spi(), &heir);
+            let next = self.act(now, Sa::Established(heir));
+            self.keep(rival, next);
+        }
+    }
+
+    /// Makes an SA the one in use in place of another.
+    pub(super) fn succeed(&mut self, before: IkeSpi, heir: &Established) {
+        let id = &heir.parts.peer.id;
+        if let Some(peer) = self.peers.get_mut(id).filter(|p| p.sa == Some(before)) {
+            peer.sa = Some(heir.spi());
+            self.outputs.push_back(Output::Replaced(id.clone(), heir.parts.spis));
+        }
+    }
+
+    /// Decides how the child SA of our attempt is used: not at all when the attempt is about to lose.
+    pub(super) fn switch_of(&self, now: Now, id: &Identity, lowest: &Nonce, alone: bool) -> Switch {
+        match self.in_use(id) {
+            Some(old) if at_once(now.instant, old, true, alone) && *lowest < old.parts.lowest => Switch::Never,
+            Some(_) | None => Switch::AtOnce,
+        }
+    }
+
+    fn in_use(&self, id: &Identity) -> Option<&Established> {
+        match self.sas.get(&self.peers.get(id)?.sa?) {
+            Some(Sa::Established(sa)) => Some(sa),
+            Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
+        }
+    }
+
+    /// Takes an SA that both ends have just proven, and decides which one is in use from now on. `alone` says that its initiator
+    /// had no other.
+    pub(super) fn settle(&mut self, now: Now, mut new: Box<Established>, alone: bool) -> Option<Sa> {
+        let (id, spi) = (new.parts.peer.id.clone(), new.spi());
+        let Some(peer) = self.peers.get_mut(&id) else {
+            new.begin_close();
+            return self.act(now, Sa::Established(new));
+        };
+        peer.failures = 0;
+        new.reconfigure(now.instant, &peer.config);
+        let before = peer.sa;
+        let attempt = peer.attempt.take().filter(|attempt| *attempt != spi);
+        self.drop_unproven(&id, attempt);
+        let old = before.and_then(|before| match self.sas.remove(&before) {
+            Some(Sa::Established(old)) => Some(old),
+            Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
+        });
+        let Some(mut old) = old else {
+            self.outputs.push_back(Output::Up(id, new.parts.spis));
+            return self.in_use_from_now(now, new);
+        };
+        if at_once(now.instant, &old, new.parts.initiator, alone) {
+            //= RFC 7296 §2.8.1: of two SAs made at once the one with the lowest nonce goes
+            let new_loses = new.parts.lowest < old.parts.lowest;
+            let loser = if new_loses { &mut new } else { &mut old };
+            if loser.parts.initiator {
+                loser.begin_close()
+            } else {
+                loser.give_way(now.instant)
+            }
+            if new_loses {
+                let spi = old.spi();
+                let kept = self.in_use_from_now(now, old);
+                self.keep(spi, kept);
+                return self.act(now, Sa::Established(new));
+            }
+        } else if new.parts.initiator {
+            old.begin_close();
+        } else if alone {
+            //= RFC 7296 §2.4: the peer has lost all other SAs
+            old.remove_children(context!(self, now), true);
+            self.sa_timers.set(&old.spi(), None);
+            self.outputs.push_back(Output::Replaced(id, new.parts.spis));
+            return self.in_use_from_now(now, new);
+        } else {
+            old.give_way(now.instant);
+        }
+        self.outputs.push_back(Output::Replaced(id, new.parts.spis));
+        let next = self.in_use_from_now(now, new);
+        let spi = old.spi();
+        let kept = self.act(now, Sa::Established(old));
+        self.keep(spi, kept);
+        next
+    }
+
+    /// Drops our attempt when the peer's SA stands, unless the peer may have proven ours too.
+    fn drop_unproven(&mut self, id: &Identity, attempt: Option<IkeSpi>) {
+        let Some(attempt) = attempt else { return };
+        if matches!(self.sas.get(&attempt), Some(Sa::InitSent(_))) {
+            self.sas.remove(&attempt);
+            self.sa_timers.set(&attempt, None);
+        } else if let Some(peer) = self.peers.get_mut(id) {
+            peer.attempt = Some(attempt);
+        }
+    }
+
+    fn in_use_from_now(&mut self, now: Now, sa: Box<Established>) -> Option<Sa> {
+        let id = sa.parts.peer.id.clone();
+        let stale = sa.parts.identity_epoch < self.identity_epoch && matches!(sa.parts.peer.auth, Auth::Certificate);
+        let renew = if stale { Some(now.instant) } else { sa.renews_at() };
+        self.peer_timers.set(&id, renew);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.sa = Some(sa.spi());
+        }
+        self.act(now, Sa::Established(sa))
+    }
+
+    /// Lets an SA do what is due. It ends when it cannot.
+    pub(super) fn act(&mut self, now: Now, sa: Sa) -> Option<Sa> {
+        let Sa::Established(mut sa) = sa else { return Some(sa) };
+        match sa.act(context!(self, now)) {
+            Ok(()) => Some(Sa::Established(sa)),
+            Err(failure) => {
+                self.over(now, sa, reason(&failure));
+                None
+            }
+        }
+    }
+
+    fn take_over(&mut self) -> Duration {
+        TAKE_OVER.mul_f64(1.0 + 0.5 * self.rng.random::<f64>())
+    }
+}
+
+/// Tells whether two SAs were started at once, one by each end. Both ends come to the same answer: each knows who started which,
+/// and whether the second one's initiator had an SA before.
+fn at_once(now: Instant, old: &Established, new_initiator: bool, alone: bool) -> bool {
+    let crossed = old.parts.initiator != new_initiator && now < old.since + AT_ONCE && old.stage == Stage::Standing;
+    crossed && (alone || old.parts.renewal)
+}

@@ -1,0 +1,277 @@
+//! How a message or a deadline carries an SA from state to state. What is not authentic leaves a state as it is.
+
+use espalier_model::sa::UdpPath;
+
+use super::cookie::Sender;
+use super::slot::{Peer, Sa, reason};
+use super::{Endpoint, context};
+use crate::config::Now;
+use crate::content::Content;
+use crate::handshake::initiator::{AfterInit, AuthSent, InitSent, header};
+use crate::handshake::responder::{AfterRequest, HalfOpen};
+use crate::keymat::IkeSpis;
+use crate::output::{DownReason, Output};
+use crate::sa::established::{Established, Fate, Stage};
+use crate::sa::window::{Incoming, Timeout};
+use crate::wire::{ExchangeType, Flags, Header, Identification, IkeSpi, Message, Notify, NotifyType, Payload};
+
+/// More than any fleet opens at once; beyond it new requests are dropped.
+const MOST_HALF_OPEN: usize = 1_000;
+/// With more half-open SAs than this, a sender must show its address first.
+const COOKIES_FROM: usize = 100;
+
+impl Endpoint {
+    /// Answers a first message, or repeats the answer.
+    pub(super) fn handle_first(&mut self, now: Now, path: UdpPath, header: &Header, datagram: &[u8]) {
+        let key = (header.initiator_spi, path.remote);
+        if let Some(Sa::HalfOpen(sa)) = self.half_open.get(&key).and_then(|spi| self.sas.get(spi)) {
+            if let Incoming::Repeated(answer) = sa.responses.judge(0, datagram) {
+                self.counters.retransmitted += 1;
+                self.outputs.push_back(Output::Transmit { path, datagram: answer.to_vec() });
+            } else {
+                self.counters.unexpected += 1;
+            }
+            return;
+        }
+        if self.half_open.len() >= COOKIES_FROM && !self.shows_address(now, path, header, datagram) {
+            return;
+        }
+        let from = |p: &&Peer| p.config.endpoints.iter().any(|e| e.ip() == path.remote.ip());
+        let peer = self.peers.values().find(from).or_else(|| self.peers.values().next());
+        let Some(peer) = peer.filter(|_| self.half_open.len() < MOST_HALF_OPEN).map(|p| p.config.clone()) else {
+            self.counters.refused += 1;
+            return;
+        };
+        match HalfOpen::answer(context!(self, now), &peer, path, datagram) {
+            Ok(AfterRequest::HalfOpen(state)) => {
+                self.counters.accepted += 1;
+                let spi = state.spis.responder;
+                self.half_open.insert(key, spi);
+                self.keep(spi, Some(Sa::HalfOpen(state)));
+            }
+            Ok(AfterRequest::Refused) => self.counters.refused += 1,
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// Tells whether a first message brings the cookie of its sender; asks for it otherwise.
+    fn shows_address(&mut self, now: Now, path: UdpPath, first: &Header, datagram: &[u8]) -> bool {
+        let content = Message::parse(datagram).and_then(|message| Content::read(message.payloads));
+        let Ok(Content { nonce: Some(nonce), notifies, .. }) = content else {
+            self.counters.malformed += 1;
+            return false;
+        };
+        let sender = Sender { spi: first.initiator_spi, address: path.remote.ip(), nonce: &nonce };
+        let cookie = notifies.iter().find(|n| n.notify_type == NotifyType::COOKIE);
+        if cookie.is_some_and(|cookie| self.cookies.check(&sender, &cookie.data)) {
+            return true;
+        }
+        self.counters.refused += 1;
+        let cookie = self.cookies.make(&mut self.rng, now.instant, &sender);
+        let spis = IkeSpis { initiator: first.initiator_spi, responder: IkeSpi::ZERO };
+        let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: false, response: true }, 0);
+        let payloads = vec![Payload::Notify(Notify::new(NotifyType::COOKIE, cookie))];
+        if let Ok(datagram) = (Message { header, payloads }).emit() {
+            self.outputs.push_back(Output::Transmit { path, datagram });
+        }
+        false
+    }
+
+    /// Lets a state take a message.
+    pub(super) fn step(
+        &mut self,
+        now: Now,
+        path: UdpPath,
+        ours: IkeSpi,
+        sa: Sa,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Sa> {
+        match sa {
+            Sa::InitSent(state) => self.step_init(now, state, header, datagram),
+            Sa::AuthSent(state) => self.step_auth(now, state, header, datagram),
+            Sa::HalfOpen(state) => self.step_half_open(now, path, ours, state, header, datagram),
+            Sa::Established(state) => self.step_established(now, path, state, header, datagram),
+        }
+    }
+
+    fn step_init(&mut self, now: Now, state: Box<InitSent>, header: &Header, datagram: &[u8]) -> Option<Sa> {
+        let answers = header.exchange == ExchangeType::IKE_SA_INIT && header.flags.response;
+        if !answers || !state.requests.expects(header.message_id) || Message::parse(datagram).is_err() {
+            self.counters.unexpected += 1;
+            return Some(Sa::InitSent(state));
+        }
+        self.counters.accepted += 1;
+        let id = state.peer.id.clone();
+        match state.handle(context!(self, now), datagram) {
+            Ok(AfterInit::Again(state)) => Some(Sa::InitSent(state)),
+            Ok(AfterInit::Auth(state)) => Some(Sa::AuthSent(state)),
+            Err(failure) => {
+                self.failed(now, &id, reason(&failure));
+                None
+            }
+        }
+    }
+
+    fn step_auth(&mut self, now: Now, state: Box<AuthSent>, header: &Header, datagram: &[u8]) -> Option<Sa> {
+        let answers = header.exchange == ExchangeType::IKE_AUTH && header.flags.response;
+        if !answers || !state.requests.expects(header.message_id) {
+            self.counters.unexpected += 1;
+            return Some(Sa::AuthSent(state));
+        }
+        let Ok(message) = state.open(datagram) else {
+            self.counters.unauthentic += 1;
+            return Some(Sa::AuthSent(state));
+        };
+        self.counters.accepted += 1;
+        let (id, alone) = (state.peer.id.clone(), state.alone);
+        let switch = self.switch_of(now, &id, state.lowest(), alone);
+        match state.handle(context!(self, now), message, switch) {
+            Ok(established) => self.settle(now, Box::new(established), alone),
+            Err(failure) => {
+                self.failed(now, &id, reason(&failure));
+                None
+            }
+        }
+    }
+
+    fn step_half_open(
+        &mut self,
+        now: Now,
+        path: UdpPath,
+        ours: IkeSpi,
+        state: Box<HalfOpen>,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Sa> {
+        let asks = header.exchange == ExchangeType::IKE_AUTH && !header.flags.response;
+        if !asks || state.responses.judge(header.message_id, datagram) != Incoming::New {
+            self.counters.unexpected += 1;
+            return Some(Sa::HalfOpen(state));
+        }
+        let Ok(message) = state.open(datagram) else {
+            self.counters.unauthentic += 1;
+            return Some(Sa::HalfOpen(state));
+        };
+        self.half_open.retain(|_, spi| *spi != ours);
+        let peers = &self.peers;
+        let find = |id: &Identification| id.identity().and_then(|id| peers.get(&id)).map(|p| p.config.clone());
+        match state.handle(context!(self, now), find, path, message, datagram) {
+            Ok((established, alone)) => {
+                self.counters.accepted += 1;
+                self.settle(now, Box::new(established), alone)
+            }
+            Err(_) => {
+                self.counters.refused += 1;
+                None
+            }
+        }
+    }
+
+    fn step_established(
+        &mut self,
+        now: Now,
+        path: UdpPath,
+        mut state: Box<Established>,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Sa> {
+        let id = header.message_id;
+        let result = if header.flags.response {
+            if !state.parts.requests.expects(id) {
+                self.counters.unexpected += 1;
+                return Some(Sa::Established(state));
+            }
+            state.handle_response(context!(self, now), datagram)
+        } else {
+            match state.parts.responses.judge(id, datagram) {
+                Incoming::New => state.handle_request(context!(self, now), path, datagram),
+                Incoming::Repeated(answer) => {
+                    self.counters.retransmitted += 1;
+                    self.outputs.push_back(Output::Transmit { path, datagram: answer.to_vec() });
+                    return Some(Sa::Established(state));
+                }
+                Incoming::Unexpected => {
+                    self.counters.unexpected += 1;
+                    return Some(Sa::Established(state));
+                }
+            }
+        };
+        match result {
+            Ok(fate) => {
+                self.counters.accepted += 1;
+                self.follow(now, state, fate)
+            }
+            Err(_) => {
+                self.counters.unauthentic += 1;
+                Some(Sa::Established(state))
+            }
+        }
+    }
+
+    /// Carries out what a message has led to.
+    fn follow(&mut self, now: Now, mut state: Box<Established>, fate: Fate) -> Option<Sa> {
+        match fate {
+            Fate::Stays => {}
+            Fate::Over(reason) => {
+                self.over(now, state, reason);
+                return None;
+            }
+            Fate::Succeeded(successor) => {
+                if state.stage != Stage::Standing {
+                    self.succeed(state.spi(), &successor);
+                }
+                self.keep_acting(now, successor);
+            }
+            Fate::Wins(rival, successor) => {
+                self.succeed(state.spi(), &successor);
+                self.keep_acting(now, successor);
+                if let Some(Sa::Established(mut loser)) = self.sas.remove(&rival) {
+                    loser.give_way(now.instant);
+                    self.keep_acting(now, loser);
+                }
+            }
+            Fate::Yields(rival, ours) => {
+                self.keep_acting(now, ours);
+                self.yield_to(now, &mut state, rival);
+            }
+            Fate::GivesWay(rival) => self.yield_to(now, &mut state, rival),
+        }
+        self.act(now, Sa::Established(state))
+    }
+
+    fn keep_acting(&mut self, now: Now, sa: Box<Established>) {
+        let spi = sa.spi();
+        let next = self.act(now, Sa::Established(sa));
+        self.keep(spi, next);
+    }
+
+    /// Sends again, does what is due, or gives up.
+    pub(super) fn expire(&mut self, now: Now, spi: IkeSpi, mut sa: Sa) -> Option<Sa> {
+        let (requests, peer) = match &mut sa {
+            Sa::InitSent(state) => (&mut state.requests, &state.peer.id),
+            Sa::AuthSent(state) => (&mut state.requests, &state.peer.id),
+            Sa::Established(state) => (&mut state.parts.requests, &state.parts.peer.id),
+            Sa::HalfOpen(_) => {
+                self.half_open.retain(|_, half| *half != spi);
+                return None;
+            }
+        };
+        let peer = peer.clone();
+        match (requests.handle_timeout(now.instant), sa) {
+            (Some(Timeout::Resend(path, datagram)), sa) => {
+                self.outputs.push_back(Output::Transmit { path, datagram });
+                Some(sa)
+            }
+            (Some(Timeout::GiveUp), Sa::Established(state)) => {
+                self.over(now, state, DownReason::NoAnswer);
+                None
+            }
+            (Some(Timeout::GiveUp), _) => {
+                self.failed(now, &peer, DownReason::NoAnswer);
+                None
+            }
+            (None, sa) => self.act(now, sa),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! INFORMATIONAL requests of the peer: deletions and signs of life (RFC 7296 §1.4).
+
+use super::established::{Established, Fate};
+use super::exchange::Exchange;
+use crate::content::Content;
+use crate::context::Context;
+use crate::output::DownReason;
+use crate::wire::{Delete, Payload, ProtocolId};
+
+/// More SPIs than a peer has reason to delete while one request is open.
+const MOST_UNKNOWN: usize = 16;
+
+impl Established {
+    /// Carries a request out and returns what to answer.
+    pub(super) fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
+        if content.deletes.iter().any(|d| d.protocol == ProtocolId::IKE) {
+            return (Vec::new(), Fate::Over(DownReason::DeletedByPeer));
+        }
+        let spis: Vec<_> = content.deletes.iter().flat_map(|d| &d.spis).copied().collect();
+        let deleting = match &self.exchange {
+            Some(Exchange::DeleteChildren(ids)) => ids.clone(),
+            _ => Vec::new(),
+        };
+        let gone = |c: &super::child::Child| spis.contains(&c.outbound);
+        //= RFC 7296 §1.4.1: the SPIs are those of the sender's inbound SAs, the answer names the other halves
+        //= RFC 7296 §2.25.1: halves that we are deleting ourselves are left out
+        let ours: Vec<_> =
+            self.children.iter().filter(|c| gone(c) && !deleting.contains(&c.id)).map(|c| c.inbound).collect();
+        if let Some(Exchange::Child(offer)) = &mut self.exchange {
+            let unknown = spis.iter().filter(|spi| self.children.iter().all(|c| c.outbound != **spi));
+            offer.deleted.extend(unknown.take(MOST_UNKNOWN.saturating_sub(offer.deleted.len())));
+        }
+        self.drop_children(cx, gone);
+        let payloads = if ours.is_empty() { Vec::new() } else { vec![Payload::Delete(Delete::esp(ours))] };
+        (payloads, Fate::Stays)
+    }
+
+    /// Returns the SA that the peer has made in place of this one, while our own offer is open.
+    pub(crate) fn rival(&self) -> Option<crate::wire::IkeSpi> {
+        match &self.exchange {
+            Some(Exchange::Ike(offer)) => offer.rival.as_ref().map(|rival| rival.id),
+            _ => None,
+        }
+    }
+}

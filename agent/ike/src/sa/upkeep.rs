@@ -1,0 +1,138 @@
+//! What an IKE SA does by itself, and when. It compares what is with what should be; so whatever was missed is done later.
+
+use std::time::{Duration, Instant};
+
+use espalier_model::sa::{ChildId, SaEvent};
+
+use super::established::{Established, GRACE, Stage};
+use super::exchange::Exchange;
+use crate::config::ChildConfig;
+use crate::context::Context;
+use crate::handshake::Failure;
+use crate::wire::{Delete, ExchangeType, Payload};
+
+/// One thing to do.
+enum Step {
+    Close,
+    DeleteChildren,
+    RekeyIke,
+    RekeyChild(ChildId),
+    CreateChild(ChildConfig),
+    CheckLiveness,
+}
+
+/// The end that does not lead leaves the other this long before it acts itself.
+const TURN: Duration = Duration::from_secs(3);
+
+/// A proof that ends sooner is not asked for again.
+const SHORTEST_PROOF: Duration = Duration::from_secs(60);
+
+impl Established {
+    /// Does the next thing that is due, one request at a time.
+    pub(crate) fn act(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.parts.requests.free().is_none() {
+            return Ok(());
+        }
+        let due = self.steps().into_iter().find(|(at, _)| *at <= cx.now.instant);
+        match due.map(|(_, step)| step) {
+            Some(Step::Close) => self.close(cx),
+            Some(Step::DeleteChildren) => self.delete_children(cx),
+            Some(Step::RekeyIke) => self.offer_ike(cx, None),
+            Some(Step::RekeyChild(id)) => match self.children.iter().find(|c| c.id == id) {
+                Some(child) => {
+                    let config = child.config.clone();
+                    self.offer_child(cx, config, Some(id), None)
+                }
+                None => Ok(()),
+            },
+            Some(Step::CreateChild(config)) => self.offer_child(cx, config, None, None),
+            Some(Step::CheckLiveness) => self.request(cx, ExchangeType::INFORMATIONAL, &[], Exchange::Liveness),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when there is something to do next, other than to send an open request again.
+    pub(crate) fn acts_at(&self) -> Option<Instant> {
+        self.steps().into_iter().map(|(at, _)| at).min()
+    }
+
+    /// Lists what is to be done and when, the most urgent first.
+    fn steps(&self) -> Vec<(Instant, Step)> {
+        match self.stage {
+            Stage::Closing => return vec![(self.since, Step::Close)],
+            Stage::Replaced(until) => return vec![(until, Step::Close)],
+            Stage::Undecided => return Vec::new(),
+            Stage::Standing => {}
+        }
+        let peer = &self.parts.peer;
+        let turn = |at: Instant| if peer.initiate { at } else { at + TURN };
+        let aged = |epoch: u64, at: Instant| if epoch < peer.key_epoch { at.min(turn(self.changed)) } else { at };
+        let mut steps = Vec::new();
+        // An SA never outlives the proof of who the peer is.
+        steps.extend(self.parts.proof_ends.map(|at| (at, Step::Close)));
+        steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
+        steps.push((aged(self.parts.epoch, self.rekey_at).max(self.pause), Step::RekeyIke));
+        let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
+        let rekeys = alive().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
+        steps.extend(rekeys);
+        for config in peer.children.iter().filter(|config| alive().all(|c| c.config.rule != config.rule)) {
+            let again = self.refused.get(&config.rule).map_or(self.pause, |(_, at)| *at);
+            steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(config.clone())));
+        }
+        steps.push((self.heard + peer.profile.liveness(), Step::CheckLiveness));
+        steps
+    }
+
+    /// Takes note of what a data plane has seen. Returns whether the event is about this SA.
+    pub(crate) fn handle_event(&mut self, cx: &mut Context<'_>, event: &SaEvent) -> bool {
+        let id = match event {
+            SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _) => *id,
+            SaEvent::Acquire { .. } => return false,
+        };
+        let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return false };
+        match event {
+            SaEvent::Soft(_) | SaEvent::Hard(_) => child.rekey_at = cx.now.instant,
+            SaEvent::FirstAuthentic(_) => {
+                self.heard = cx.now.instant;
+                cx.used_by_peer(id);
+            }
+            SaEvent::NewSource(_, remote) => {
+                let path = espalier_model::sa::UdpPath { remote: *remote, ..self.parts.path };
+                self.move_path(cx, path);
+            }
+            SaEvent::Acquire { .. } => {}
+        }
+        true
+    }
+
+    /// Returns when to have the peer prove anew who it is: while a quarter of its certificate's time is left.
+    pub(crate) fn renews_at(&self) -> Option<Instant> {
+        let left = self.parts.proof_ends?.saturating_duration_since(self.since);
+        (left > SHORTEST_PROOF).then(|| self.since + left.mul_f64(0.75))
+    }
+
+    /// Lets another SA take this one's place; the peer deletes it, or we do after a while.
+    pub(crate) fn give_way(&mut self, now: Instant) {
+        self.stage = Stage::Replaced(now + GRACE);
+    }
+
+    /// Deletes the SA with the next request.
+    pub(crate) fn begin_close(&mut self) {
+        self.stage = Stage::Closing;
+    }
+
+    /// Asks the peer to delete the SA at once, whatever is open.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.stage = Stage::Closing;
+        self.parts.requests.close();
+        self.request(cx, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::ike())], Exchange::DeleteIke)
+    }
+
+    fn delete_children(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now.instant);
+        let (ids, spis) = self.children.iter().filter(|c| due(c.delete_at)).map(|c| (c.id, c.inbound)).unzip();
+        //= RFC 7296 §1.4.1: the SPIs are those of the sender's inbound SAs
+        let payload = Payload::Delete(Delete::esp(spis));
+        self.request(cx, ExchangeType::INFORMATIONAL, &[payload], Exchange::DeleteChildren(ids))
+    }
+}

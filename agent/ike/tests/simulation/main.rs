@@ -1,0 +1,112 @@
+//! Many endpoints at once, in virtual time, from a seed.
+//!
+//! `ESPALIER_SEEDS` says how many seeds are tried, `ESPALIER_SEED` replays one. A failure names its seed.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails, in its helpers too")]
+
+mod world;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use espalier_model::profile::Profile;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use world::{Network, World, peer};
+
+const BAD: Network = Network { loss: 0.1, twice: 0.05, delay: Duration::from_millis(40) };
+
+fn profile() -> Profile {
+    Profile::standard("default".parse().unwrap())
+}
+
+/// Who starts: the named initiator of each pair, or both ends of each.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Named,
+    Both,
+}
+
+/// Starts all endpoints within 10 ms.
+fn start(world: &mut World, seed: u64, profile: &Profile, start: Start) {
+    let count = world.nodes.len();
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let mut order: Vec<_> = (0..count).map(|node| (rng.random_range(0..10_000_u64), node)).collect();
+    order.sort_unstable();
+    let mut before = 0;
+    for (at, here) in order {
+        world.run(Duration::from_micros(at - before));
+        before = at;
+        let named = |there: usize| matches!(start, Start::Both) || (here + there).is_multiple_of(2) == (here < there);
+        let peers = (0..count).filter(|there| *there != here).map(|there| peer(here, there, profile, named(there)));
+        world.configure(here, peers.collect());
+    }
+}
+
+fn seeds() -> Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    number("ESPALIER_SEED").map_or_else(|| 0..number("ESPALIER_SEEDS").unwrap_or(2), |seed| seed..seed + 1)
+}
+
+#[test]
+fn twenty_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
+    for seed in seeds() {
+        let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
+        let mut world = World::new(seed, 20, BAD);
+        start(&mut world, seed, &profile(), way);
+        world.run(Duration::from_secs(60));
+        world.assert_whole(&format!("seed {seed}, {way:?}"));
+        assert!(world.packets_sent > 100_000 * 3 / 4, "traffic flows: {}", world.packets_sent);
+    }
+}
+
+#[test]
+fn rekeys_from_both_ends_lose_no_packet() {
+    for seed in seeds() {
+        let mut fast = profile();
+        (fast.ike_rekey_seconds, fast.child_rekey_seconds) = (13, 5);
+        let mut world = World::new(seed, 4, BAD);
+        start(&mut world, seed, &fast, Start::Both);
+        world.run(Duration::from_secs(20));
+        let settled = world.packets_lost.len();
+        world.run(Duration::from_secs(100));
+        let lost = &world.packets_lost[settled..];
+        assert!(lost.is_empty(), "seed {seed}: {} of {} lost: {:?}", lost.len(), world.packets_sent, lost.first());
+        // Without further rekeys everything comes to rest.
+        let calm = profile();
+        for here in 0..4 {
+            let peers = (0..4).filter(|there| *there != here).map(|there| peer(here, there, &calm, true));
+            world.configure(here, peers.collect());
+        }
+        world.run(Duration::from_secs(60));
+        world.assert_whole(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_rotation_of_keys_replaces_everything_and_loses_no_packet() {
+    for seed in seeds() {
+        let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
+        let mut world = World::new(seed, 4, BAD);
+        start(&mut world, seed, &profile(), way);
+        world.run(Duration::from_secs(60));
+        world.assert_whole(&format!("seed {seed}"));
+        let before: Vec<_> = world.nodes.iter().map(|n| n.endpoint.status()).collect();
+        world.packets_lost.clear();
+        for here in 0..4 {
+            let mut peers = world.nodes[here].peers.clone();
+            peers.iter_mut().for_each(|peer| peer.key_epoch = 1);
+            world.run(Duration::from_millis(30));
+            world.configure(here, peers);
+        }
+        world.run(Duration::from_secs(60));
+        world.assert_whole(&format!("seed {seed} after the rotation"));
+        assert_eq!(world.packets_lost, Vec::<String>::new(), "seed {seed}");
+        for (node, before) in world.nodes.iter().zip(&before) {
+            for (sa, old) in node.endpoint.status().iter().zip(before) {
+                assert_ne!((sa.spis, sa.children[0].inbound), (old.spis, old.children[0].inbound));
+                assert_eq!((sa.key_epoch, sa.children[0].key_epoch), (1, 1), "seed {seed}");
+            }
+        }
+    }
+}
