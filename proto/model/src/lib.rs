@@ -3,7 +3,11 @@
 //! Everything here is a value: it parses, compares, orders and prints. There is no I/O, no clock and no runtime.
 //! Parsing fails closed: a type that exists is a type that is right, and one bad element refuses the whole document.
 
+pub mod document;
+pub mod entry;
+pub mod envelope;
 pub mod identity;
+pub mod labels;
 pub mod plan;
 pub mod profile;
 pub mod sa;
