@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -52,6 +52,7 @@ fn run(command: Command) -> Result<()> {
         Command::Run { plan, keylog } => {
             let text = fs::read_to_string(&plan).with_context(|| format!("cannot read plan {}", plan.display()))?;
             let node = NodePlan::parse(&text).with_context(|| format!("plan {}", plan.display()))?;
+            let node = node.within(plan.parent().unwrap_or_else(|| Path::new("")));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(driver::run(&node, keylog.as_deref()))?;
         }

@@ -1,17 +1,34 @@
 //! Programs that the tests call: found, or installed with the system's package manager.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+const NEEDED: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("ping", "iputils-ping"),
+    ("setpriv", "util-linux"),
+    ("swanctl", "strongswan-swanctl"),
+    ("charon-systemd", "charon-systemd"),
+    ("pki", "strongswan-pki"),
+    ("tshark", "tshark"),
+];
+/// Debian packages that bring plugins of a program above, and a file of each.
+const PLUGINS: [(&str, &str); 3] = [
+    ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
+    ("/usr/lib/ipsec/plugins/libstrongswan-gcm.so", "libstrongswan-standard-plugins"),
+    ("/usr/lib/ipsec/plugins/libstrongswan-curve25519.so", "libstrongswan-extra-plugins"),
+];
 
 /// Installs what is missing. Without root it says what to install instead.
 pub(crate) fn install_missing() -> Result<()> {
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect();
+    let programs = NEEDED.iter().filter(|(program, _)| !found(program));
+    let plugins = PLUGINS.iter().filter(|(file, _)| !Path::new(file).is_file());
+    let missing: Vec<&str> = programs.chain(plugins).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

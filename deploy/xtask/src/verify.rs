@@ -45,16 +45,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
     let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     let doc = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
+    let unit = ["test", "--release", "--workspace", "--exclude", "espalier-e2e", "--no-fail-fast", "--quiet"];
+    let e2e = |test| ["test", "--release", "--package", "espalier-e2e", "--test", test, "--no-fail-fast", "--quiet"];
     let simulation = ["test", "--release", "--package", "espalier-ike", "--test", "simulation", "--quiet"];
     let mut suites = vec![
         check("structure", minutes(1), || structure::check(root))?,
         cargo("format", minutes(1), &["fmt", "--all", "--check"], &[])?,
         cargo("build", minutes(15), &["build", "--release", "--workspace", "--quiet"], &[])?,
         cargo("lints", minutes(10), &clippy, &[])?,
-        cargo("unit", minutes(10), &["test", "--release", "--workspace", "--no-fail-fast", "--quiet"], &[])?,
+        cargo("unit", minutes(10), &unit, &[])?,
     ];
     if !quick {
         suites.push(cargo("simulation", minutes(3), &simulation, &[("ESPALIER_SEEDS", "100")])?);
+        suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
+        suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
+        suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
         suites.push(cargo("documentation", minutes(5), &doc, &[("RUSTDOCFLAGS", "--deny warnings")])?);
     }
     Ok(suites)

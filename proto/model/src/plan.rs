@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -188,6 +188,23 @@ impl NodePlan {
         let plan: Self = serde_saphyr::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?;
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Makes the paths that a plan file names start at a folder: that of the file.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        let node = &mut self.node;
+        let peers = self.peers.iter_mut().filter_map(|peer| match &mut peer.auth {
+            PeerAuth::PskFile(path) => Some(path),
+            PeerAuth::Certificate => None,
+        });
+        for path in node.certificate.iter_mut().chain(&mut node.key).chain(peers) {
+            *path = folder.join(&*path);
+        }
+        for trust in self.trust.iter_mut().filter(|text| !text.trim_start().starts_with("-----BEGIN")) {
+            *trust = folder.join(&*trust).display().to_string();
+        }
+        self
     }
 
     /// Checks what the field types cannot: names are unique and known, nothing needed is empty.

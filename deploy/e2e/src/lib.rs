@@ -1,0 +1,12 @@
+//! What the end-to-end tests and the demo are made of: a network of namespaces, real programs in it, and eyes on its wires.
+//!
+//! Everything goes away with its value: processes are ended, namespaces and folders deleted, in a panic as well.
+
+pub mod agent;
+pub mod flow;
+pub mod lab;
+pub mod ping;
+pub mod pki;
+pub mod program;
+pub mod strongswan;
+pub mod wire;

@@ -1,0 +1,86 @@
+//! A small public key infrastructure: a root, an issuing authority, and leaves for hosts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use time::{Duration, OffsetDateTime};
+
+/// The two authorities.
+pub struct Pki {
+    root: String,
+    issuing: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Pki {
+    /// Makes a root and an issuing authority, both of ECDSA P-256.
+    ///
+    /// # Errors
+    /// A key cannot be made.
+    pub fn new() -> Result<Self> {
+        let (root_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
+        let root_params = authority("Test Root");
+        let root = root_params.self_signed(&root_key)?.pem();
+        let params = authority("Test Issuing Authority");
+        let issuing = params.signed_by(&key, &Issuer::new(root_params, root_key))?.pem();
+        Ok(Self { root, issuing, issuer: Issuer::new(params, key) })
+    }
+
+    /// Returns the root's certificate, PEM.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Returns the issuing authority's certificate, PEM.
+    #[must_use]
+    pub fn issuing(&self) -> &str {
+        &self.issuing
+    }
+
+    /// Makes a leaf for a host name. Returns its certificate and its key, PEM.
+    ///
+    /// # Errors
+    /// A key cannot be made.
+    pub fn leaf(&self, name: &str) -> Result<(String, String)> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        lifetime(&mut params);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 17])];
+        params.use_authority_key_identifier_extension = true;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+    }
+}
+
+/// Writes a file that only root reads.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    lifetime(&mut params);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn lifetime(params: &mut CertificateParams) {
+    let now = OffsetDateTime::now_utc();
+    (params.not_before, params.not_after) = (now - Duration::hours(1), now + Duration::days(1));
+}

@@ -1,0 +1,97 @@
+//! strongSwan as the peer: Debian's charon with ESP in user space, one for each namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::Host;
+use crate::program::{Program, output};
+
+/// A running charon.
+pub struct StrongSwan {
+    program: Program,
+    folder: PathBuf,
+}
+
+const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey hmac kdf gcm aes sha2 curve25519 \
+                       kernel-libipsec kernel-netlink socket-default vici updown";
+
+impl StrongSwan {
+    /// Starts charon on a host. Its folder for swanctl is `swanctl` in the host's; what stands there is loaded.
+    ///
+    /// # Errors
+    /// It does not start, or refuses its configuration; with its log.
+    pub fn start(host: &Host) -> Result<Self> {
+        let folder = host.folder().to_owned();
+        let run = folder.join("run");
+        fs::create_dir_all(&run)?;
+        let settings = folder.join("strongswan.conf");
+        let vici = folder.join("vici");
+        fs::write(&settings, configuration(&vici)).context("cannot write strongswan.conf")?;
+        let mut command = host.namespace.command("unshare");
+        // Each charon needs a /run of its own for its process file.
+        let script = "mount --bind \"$0\" /run && exec charon-systemd";
+        command.args(["-m", "sh", "-c", script]).arg(&run).env("STRONGSWAN_CONF", &settings);
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let program = Program::start(command, &folder.join("charon.log"))?;
+        let swan = Self { program, folder };
+        for _ in 0..500 {
+            if vici.exists() {
+                swan.control(&["--load-all"])?;
+                return Ok(swan);
+            }
+            sleep(Duration::from_millis(10));
+        }
+        bail!("charon does not start:\n{}", swan.program.log())
+    }
+
+    /// Runs a command of swanctl(8).
+    ///
+    /// # Errors
+    /// It failed; with what it wrote and charon's log.
+    pub fn control(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("/usr/sbin/swanctl");
+        command.args(arguments).arg("--uri").arg(format!("unix://{}", self.folder.join("vici").display()));
+        command.env("SWANCTL_DIR", self.folder.join("swanctl"));
+        output(command).with_context(|| format!("charon wrote:\n{}", self.log()))
+    }
+
+    /// Returns the SAs that stand, in the form of `swanctl --list-sas --raw`.
+    ///
+    /// # Errors
+    /// charon does not answer.
+    pub fn sas(&self) -> Result<String> {
+        self.control(&["--list-sas", "--raw"])
+    }
+
+    /// Returns what charon has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.program.log()
+    }
+}
+
+/// Makes the folders in which swanctl(8) looks.
+///
+/// # Errors
+/// What the file system says.
+pub fn folders(host: &Host) -> Result<PathBuf> {
+    let folder = host.folder().join("swanctl");
+    for part in ["conf.d", "x509", "x509ca", "private"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    Ok(folder)
+}
+
+fn configuration(vici: &Path) -> String {
+    format!(
+        "charon-systemd {{\n  load = {PLUGINS}\n  retransmit_base = 1.2\n  retransmit_timeout = 1\n  plugins {{\n    vici {{\n      \
+         socket = unix://{}\n    }}\n  }}\n  journal {{\n    default = -1\n  }}\n  filelog {{\n    stderr {{\n      \
+         default = 1\n    }}\n  }}\n}}\n",
+        vici.display()
+    )
+}
