@@ -109,11 +109,14 @@ impl PlanEntry {
 
     /// Writes the entry as JSON.
     ///
+    /// # Errors
+    /// `EntryError::Path` when it names a file.
+    ///
     /// # Panics
-    /// When it names a file and the path is not UTF-8. [`Entries`] holds no entry that names a file.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an entry without paths has a JSON form")
+    /// Never: only a path could lack a JSON form.
+    pub fn to_json(&self) -> Result<Vec<u8>, EntryError> {
+        self.check()?;
+        Ok(serde_json::to_vec(self).expect("numbers, texts and lists have a JSON form"))
     }
 
     fn check(&self) -> Result<(), EntryError> {
@@ -206,12 +209,12 @@ impl Entries {
     /// # Errors
     /// `EntryError::Path` when it names a file, `TooMany` beyond 100,000 entries.
     pub fn insert(&mut self, entry: PlanEntry) -> Result<Option<PlanEntry>, EntryError> {
-        entry.check()?;
+        let json = entry.to_json()?;
         let key: EntryKey = entry.key().as_str().parse()?;
         if self.0.len() >= MAX_ENTRIES && !self.0.contains_key(&key) {
             return Err(EntryError::TooMany(self.0.len() + 1));
         }
-        let digest = Sha256::new_with_prefix(key.as_str()).chain_update([0]).chain_update(entry.to_json()).finalize();
+        let digest = Sha256::new_with_prefix(key.as_str()).chain_update([0]).chain_update(json).finalize();
         Ok(self.0.insert(key, Kept { entry, digest: digest.into() }).map(|kept| kept.entry))
     }
 
