@@ -2,3 +2,5 @@
 
 pub mod keyring;
 pub mod pki;
+pub mod planner;
+pub mod store;
