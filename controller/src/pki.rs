@@ -100,6 +100,30 @@ impl Authority {
         Ok(Self { trust_domain: trust_domain.clone(), root: root.into(), issuing: der, issuer, ends })
     }
 
+    /// Makes the next issuing authority under the same root: what the root has signed before stays good.
+    ///
+    /// # Errors
+    /// The root cannot be read.
+    pub fn next_issuing(
+        trust_domain: &DomainName,
+        root: &AuthorityParts,
+        now: OffsetDateTime,
+    ) -> Result<AuthorityParts, PkiError> {
+        let root_key = PrivatePkcs8KeyDer::from(root.key.as_slice());
+        let root_key = KeyPair::from_pkcs8_der_and_sign_algo(&root_key, &PKCS_ECDSA_P256_SHA256)?;
+        let root = Issuer::from_ca_cert_der(&CertificateDer::from(root.certificate.as_slice()), root_key)?;
+        let key = KeyPair::generate()?;
+        let params = authority_params(trust_domain, "issuing authority", 0, now, ISSUING_LIFE);
+        let certificate = params.signed_by(&key, &root)?.der().to_vec();
+        Ok(AuthorityParts { certificate, key: Zeroizing::new(key.serialize_der()) })
+    }
+
+    /// Tells whether half of the issuing authority's life has passed.
+    #[must_use]
+    pub fn is_due(&self, now: OffsetDateTime) -> bool {
+        now + ISSUING_LIFE / 2 >= self.ends
+    }
+
     /// Returns the domain that every name ends in.
     #[must_use]
     pub const fn trust_domain(&self) -> &DomainName {

@@ -94,6 +94,22 @@ fn an_authority_survives_its_parts_and_signs_nothing_after_its_end() {
     assert!(after.root_pem().starts_with("-----BEGIN CERTIFICATE-----\n"));
 }
 
+#[test]
+fn the_next_issuing_authority_stands_under_the_same_root() {
+    let domain = "mesh.example".parse().unwrap();
+    let (before, parts) = Authority::create(&domain, now()).unwrap();
+    assert!(!before.is_due(now()) && before.is_due(now() + ISSUING_LIFE / 2));
+    let late = now() + ISSUING_LIFE;
+    let issuing = Authority::next_issuing(&domain, &parts.root, late).unwrap();
+    let after = Authority::from_parts(&domain, parts.root.certificate.clone(), &issuing).unwrap();
+    let csr = request(&KeyPair::generate().unwrap(), "", &[]);
+    let issued = after.issue_node(&"a".parse().unwrap(), &csr, late).unwrap();
+    let store = TrustStore::new(&[before.root().to_vec()]).unwrap();
+    let unix = u64::try_from(late.unix_timestamp()).unwrap();
+    let identity = "a.node.mesh.example".parse().unwrap();
+    assert!(store.verify(&issued.chain, &identity, &BTreeSet::new(), unix).is_ok());
+}
+
 const NODE_DAY: Duration = Duration::from_secs(86_400);
 
 #[test]

@@ -81,6 +81,21 @@ impl Store {
         Ok(SealedAuthority { certificate: row.get(0), key: row.get(1) })
     }
 
+    /// Puts the next issuing authority in the place of the one before.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn replace_issuing(&self, next: SealedAuthority) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE authority SET certificate = ?, key = ? WHERE kind = 'issuing'")
+            .bind(next.certificate)
+            .bind(next.key)
+            .execute(&mut *tx)
+            .await?;
+        audit(&mut tx, "controller", "roll-issuing-authority", "issuing").await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Tells whether a token with this SHA-256 is an administrator's.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use time::OffsetDateTime;
 
-use super::{Result, Store, StoreError, changed};
+use super::{Result, Store, StoreError, audit, changed};
 
 /// A certificate of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,18 +19,21 @@ pub struct CertificateRow {
 }
 
 impl Store {
-    /// Notes a certificate that was issued to renew another.
+    /// Notes a certificate that was issued to renew another, and the key that it is for.
     ///
     /// # Errors
     /// The database cannot be written.
-    pub async fn add_certificate(&self, serial: &str, node: &str, not_after: i64) -> Result<()> {
+    pub async fn renew(&self, node: &str, serial: &str, not_after: i64, key_hash: &[u8]) -> Result<()> {
+        let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO certificates VALUES (?, ?, ?, NULL)")
             .bind(serial)
             .bind(node)
             .bind(not_after)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        sqlx::query("UPDATE nodes SET key_hash = ? WHERE name = ?").bind(key_hash).bind(node).execute(&mut *tx).await?;
+        audit(&mut tx, node, "renew", serial).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Returns the certificates that have not ended.
