@@ -1,28 +1,22 @@
 //! The loop that joins IKE and the world: the only place that waits.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use espalier_crypto::random;
-use espalier_ike::keylog::KeylogLine;
-use espalier_ike::{DownReason, Endpoint, Now, Output};
+use espalier_ike::CertificateIdentity;
 use espalier_model::plan::NodePlan;
-use espalier_model::sa::UdpPath;
-use espalier_sys::udp::UdpSocket;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::{Instant as TokioInstant, sleep_until};
+use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
-use crate::dataplane::userspace::Userspace;
+use crate::control::{Control, ControlEvent, state::State, state::StateError};
 use crate::dataplane::{DataPlane, DataPlaneError};
-use crate::port500::{IkeDatagram, Port500};
+use crate::identity::IdentityError;
+use crate::node::{Node, now};
+use crate::port500::IkeDatagram;
 use crate::reconcile::{self, ReconcileError};
-use crate::{identity::IdentityError, network};
 
 /// Why the agent could not start.
 #[derive(Debug, Error)]
@@ -48,20 +42,15 @@ pub enum RunError {
     /// The folder of the key log cannot be written.
     #[error("cannot write keys into {}", .0.display())]
     Keylog(PathBuf, #[source] io::Error),
+    /// The node's state cannot be read.
+    #[error("the node's state cannot be read")]
+    State(#[from] StateError),
 }
 
-const IKE: u16 = 500;
-const NAT_TRAVERSAL: u16 = 4500;
-const IDLE: Duration = Duration::from_secs(3600);
-/// A burst of a whole mesh; beyond it the peers send again.
-const IKE_DATAGRAMS: usize = 4_096;
-
-struct Driver {
-    endpoint: Endpoint,
-    plane: Userspace,
-    port500: Port500,
-    keylog: Option<PathBuf>,
-}
+/// Changes of SAs are looked for, and reported, this often.
+const REPORT: Duration = Duration::from_millis(100);
+/// Counters are reported even where nothing else has changed.
+const REPORT_ANYWAY: Duration = Duration::from_secs(10);
 
 /// Brings the tunnels of a plan up, and keeps them until SIGTERM or SIGINT. The leak guard stays.
 ///
@@ -72,103 +61,115 @@ pub async fn run(plan: &NodePlan, keylog: Option<&Path>) -> Result<(), RunError>
         fs::create_dir_all(folder).map_err(|e| RunError::Keylog(folder.to_owned(), e))?;
         tracing::warn!(folder = %folder.display(), "keys are written out: whoever reads them reads the traffic");
     }
-    let mut seed = [0; 32];
-    random(&mut seed);
-    let endpoint = Endpoint::new(reconcile::endpoint(plan, keylog.is_some())?, seed)?;
-    let peers = reconcile::peers(plan)?;
-    let bind = |port| Ok::<_, RunError>([bind(port, true)?, bind(port, false)?]);
-    let (first, outside) = (bind(IKE)?, bind(NAT_TRAVERSAL)?);
-    let tun = network::set_up(plan)?;
-    let (sender, mut ike) = mpsc::channel(IKE_DATAGRAMS);
-    let port500 = Port500::start(first, sender.clone())?;
-    let mut plane = Userspace::start(tun, outside, sender)?;
-    plane.apply(&plan.rules)?;
-    let mut driver = Driver { endpoint, plane, port500, keylog: keylog.map(Path::to_owned) };
-    driver.endpoint.configure(now(), peers);
-    tracing::info!(node = %plan.node.id, peers = plan.peers.len(), rules = plan.rules.len(), "running");
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut node = Node::start(plan, reconcile::certificate(plan)?, keylog)?;
+    let mut signals = Signals::new()?;
     loop {
-        let at = driver.drain();
+        let at = node.drain();
         tokio::select! {
             // Each branch only waits; what it got is handled after the others are dropped.
-            Some(IkeDatagram { path, bytes }) = ike.recv() => driver.endpoint.handle_datagram(now(), path, &bytes),
-            event = driver.plane.event() => driver.endpoint.handle_event(now(), &event),
-            () = sleep_until(TokioInstant::from_std(at)) => driver.endpoint.handle_timeout(now()),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.any() => break,
+            () = step(&mut node, at) => {}
         }
     }
-    driver.endpoint.shutdown(now());
-    driver.drain();
-    tracing::info!("stopped; the leak guard stays until `espalier-agent leave`");
+    node.stop();
     Ok(())
 }
 
-impl Driver {
-    /// Carries out all orders, and returns when the endpoint wants to be woken.
-    fn drain(&mut self) -> Instant {
-        while let Some(output) = self.endpoint.poll_output() {
-            self.carry_out(output);
-        }
-        self.endpoint.next_timeout().map_or_else(|| Instant::now() + IDLE, |(at, _)| at)
-    }
-
-    fn carry_out(&mut self, output: Output) {
-        match output {
-            Output::Transmit { path, datagram } => {
-                if let Err(error) = self.transmit(&path, &datagram) {
-                    tracing::debug!(remote = %path.remote, %error, "IKE message not sent");
+/// Carries out what the controller says until SIGTERM or SIGINT. It begins with the last plan, whether or not the controller is
+/// there.
+///
+/// # Errors
+/// Why it could not start. A plan that cannot be carried out is refused, and the one before stays.
+pub async fn run_managed(state: State) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let (_, last) = state.plan();
+    // Until the first plan has come there is nothing to do.
+    let mut node = match last {
+        Some(plan) => Some(Node::start(&plan, Some(state.certificate()?), None)?),
+        None => None,
+    };
+    let (mut certificate, name) = (Some(state.certificate()?), state.identity());
+    tracing::info!(node = %name, last_plan = node.is_some(), "enrolled");
+    let mut control = Control::start(state);
+    let (mut reports, mut reported) = (interval(REPORT), Instant::now());
+    loop {
+        tokio::select! {
+            () = signals.any() => break,
+            event = control.event() => match event {
+                ControlEvent::Plan(plan, version) => match carry_out(&mut node, &plan, &mut certificate) {
+                    Ok(()) => control.applied(version),
+                    Err(error) => control.refused(version, crate::error_chain(&error)),
+                },
+                ControlEvent::Identity(next) => match &mut node {
+                    Some(node) => node.renew(*next),
+                    None => certificate = Some(*next),
+                },
+            },
+            _ = reports.tick() => {
+                let due = reported.elapsed() > REPORT_ANYWAY;
+                if let Some(node) = &mut node
+                    && (node.take_changed() || due)
+                {
+                    reported = Instant::now();
+                    control.report(node.report());
                 }
             }
-            Output::InstallInbound(sa) => report(sa.0.id, "inbound", self.plane.install_inbound(&sa)),
-            Output::UseOutbound(sa) => {
-                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, spi = %sa.0.spi, "child SA in use");
-                report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
-            }
-            Output::Remove(id, direction) => self.plane.remove(id, direction),
-            Output::MovePath(id, path) => {
-                tracing::info!(child = ?id, remote = %path.remote, "peer has moved");
-                self.plane.move_path(id, path);
-            }
-            Output::Up(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA up"),
-            Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),
-            Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
-            Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
-            Output::Keylog(line) => {
-                if let Err(error) = self.log_keys(&line) {
-                    tracing::error!(%error, "keys cannot be written");
-                }
-            }
+            () = waited(node.as_mut()) => {}
         }
     }
+    if let Some(mut node) = node {
+        node.stop();
+    }
+    Ok(())
+}
 
-    fn transmit(&self, path: &UdpPath, datagram: &[u8]) -> io::Result<()> {
-        if path.local.port() == NAT_TRAVERSAL {
-            return self.plane.send_ike(path, datagram);
+/// Starts the node with its first plan, or changes it to the next.
+fn carry_out(
+    node: &mut Option<Node>,
+    plan: &NodePlan,
+    certificate: &mut Option<CertificateIdentity>,
+) -> Result<(), RunError> {
+    match node {
+        Some(node) => node.apply(plan),
+        None => {
+            *node = Some(Node::start(plan, certificate.take(), None)?);
+            Ok(())
         }
-        self.port500.send(path, datagram)
-    }
-
-    fn log_keys(&self, line: &KeylogLine) -> io::Result<()> {
-        let Some(folder) = &self.keylog else { return Ok(()) };
-        let path = folder.join(line.table().name());
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        writeln!(file, "{}", line.text())
     }
 }
 
-fn report(id: espalier_model::sa::ChildId, half: &str, result: Result<(), DataPlaneError>) {
-    if let Err(error) = result {
-        tracing::error!(child = ?id, half, %error, "SA not installed");
+/// Lets the node do one thing; without a node, waits for ever.
+async fn waited(node: Option<&mut Node>) {
+    match node {
+        Some(node) => {
+            let at = node.drain();
+            step(node, at).await;
+        }
+        None => std::future::pending().await,
     }
 }
 
-fn bind(port: u16, ipv4: bool) -> Result<UdpSocket, espalier_sys::Error> {
-    let any = if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    UdpSocket::bind(SocketAddr::new(any, port), Some(network::MARK))
+/// Waits for one thing and has it handled. Dropping the future before loses nothing.
+async fn step(node: &mut Node, at: Instant) {
+    tokio::select! {
+        Some(IkeDatagram { path, bytes }) = node.ike.recv() => node.endpoint.handle_datagram(now(), path, &bytes),
+        event = node.plane.event() => node.endpoint.handle_event(now(), &event),
+        () = sleep_until(TokioInstant::from_std(at)) => node.endpoint.handle_timeout(now()),
+    }
+    node.drain();
 }
 
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Now { instant: Instant::now(), unix }
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
 }

@@ -1,8 +1,21 @@
 //! The node daemon: it turns a plan into policies, IKE peers, routes and a leak guard, and moves packets.
 
+pub mod control;
 pub mod dataplane;
 pub mod driver;
 pub mod identity;
 pub mod network;
+mod node;
 pub mod port500;
 pub mod reconcile;
+
+/// Writes an error with its causes.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -27,50 +27,96 @@ const SSH: u16 = 22;
 /// The smallest underlay in common use; every path carries it or fragments IKE.
 const UNDERLAY_MTU: u16 = 1500;
 
-/// Puts up guard, interface, routes and rules. Doing it twice changes nothing.
-///
-/// # Errors
-/// What the kernel refused, with its remedy.
-pub fn set_up(plan: &NodePlan) -> Result<Tun, espalier_sys::Error> {
-    let protected = reconcile::protected(plan);
-    let guarded: BTreeSet<IpNet> = plan.strict.iter().map(IpNet::trunc).chain(protected.iter().copied()).collect();
-    Guard::apply(&guard(plan, &guarded))?;
-    let mut netlink = Netlink::open()?;
-    for destination in &guarded {
-        let target = Target::Unreachable;
-        netlink.replace_route(&Route {
-            destination: *destination,
-            table: TABLE,
-            metric: LAST_METRIC,
-            target,
-            source: None,
-        })?;
+/// What the agent holds of the node's network.
+pub struct Network {
+    index: u32,
+    addresses: BTreeSet<IpNet>,
+    protected: BTreeSet<IpNet>,
+}
+
+impl Network {
+    /// Puts up guard, interface, routes and rules for a plan. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// What the kernel refused, with its remedy.
+    pub fn set_up(plan: &NodePlan) -> Result<(Self, Tun), espalier_sys::Error> {
+        let mut netlink = Netlink::open()?;
+        fence(&mut netlink, plan)?;
+        for ipv6 in [false, true] {
+            netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
+        }
+        let tun = Tun::create(INTERFACE)?;
+        let mut network = Self { index: tun.index(), addresses: BTreeSet::new(), protected: BTreeSet::new() };
+        network.give_addresses(&mut netlink, plan)?;
+        let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
+        netlink.set_mtu(network.index, u32::from(inner_mtu(UNDERLAY_MTU, ipv4)))?;
+        netlink.set_up(network.index)?;
+        network.route(&mut netlink, plan)?;
+        Ok((network, tun))
     }
-    for ipv6 in [false, true] {
-        netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
+
+    /// Follows a changed plan. The guard is exchanged in one step; what is no longer routed to the tunnel stays fenced.
+    ///
+    /// # Errors
+    /// What the kernel refused; what was done before stays.
+    pub fn follow(&mut self, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let mut netlink = Netlink::open()?;
+        fence(&mut netlink, plan)?;
+        self.give_addresses(&mut netlink, plan)?;
+        self.route(&mut netlink, plan)
     }
-    let tun = Tun::create(INTERFACE)?;
-    for address in &plan.node.addresses {
-        netlink.add_address(tun.index(), *address)?;
+
+    fn give_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let wanted: BTreeSet<IpNet> = plan.node.addresses.iter().copied().collect();
+        for address in wanted.difference(&self.addresses) {
+            netlink.add_address(self.index, *address)?;
+        }
+        for address in self.addresses.difference(&wanted) {
+            netlink.delete_address(self.index, *address)?;
+        }
+        self.addresses = wanted;
+        Ok(())
     }
-    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
-    netlink.set_mtu(tun.index(), u32::from(inner_mtu(UNDERLAY_MTU, ipv4)))?;
-    netlink.set_up(tun.index())?;
-    for destination in &protected {
-        let source = plan.node.addresses.iter().map(IpNet::addr).find(|a| a.is_ipv4() == destination.addr().is_ipv4());
-        let target = Target::Interface(tun.index());
-        netlink.replace_route(&Route {
+
+    /// Routes what has a tunnel to the interface.
+    fn route(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let wanted = reconcile::protected(plan);
+        let addresses = plan.node.addresses.iter().map(IpNet::addr);
+        let route = |destination: &IpNet| Route {
             destination: *destination,
             table: TABLE,
             metric: TUNNEL_METRIC,
-            target,
-            source,
-        })?;
+            target: Target::Interface(self.index),
+            source: addresses.clone().find(|a| a.is_ipv4() == destination.addr().is_ipv4()),
+        };
+        for destination in wanted.difference(&self.protected) {
+            netlink.replace_route(&route(destination))?;
+        }
+        for destination in self.protected.difference(&wanted) {
+            netlink.delete_route(&route(destination))?;
+        }
+        self.protected = wanted;
+        Ok(())
     }
-    Ok(tun)
 }
 
-/// Takes everything down that [`set_up`] has put up, the guard last.
+/// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.
+fn fence(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+    let strict = plan.strict.iter().map(IpNet::trunc);
+    let guarded: BTreeSet<IpNet> = strict.chain(reconcile::protected(plan)).collect();
+    Guard::apply(&guard(plan, &guarded))?;
+    for destination in &guarded {
+        let (destination, target) = (*destination, Target::Unreachable);
+        netlink.replace_route(&Route { destination, table: TABLE, metric: LAST_METRIC, target, source: None })?;
+    }
+    let standing = netlink.routes(TABLE)?;
+    for route in standing.iter().filter(|r| r.metric == LAST_METRIC && !guarded.contains(&r.destination)) {
+        netlink.delete_route(route)?;
+    }
+    Ok(())
+}
+
+/// Takes everything down that [`Network::set_up`] has put up, the guard last.
 ///
 /// # Errors
 /// What the kernel refused.

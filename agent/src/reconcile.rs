@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use espalier_ike::{Auth, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig};
+use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig};
 use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer};
 use ipnet::IpNet;
 use thiserror::Error;
@@ -25,18 +25,37 @@ pub enum ReconcileError {
 ///
 /// # Errors
 /// A file that cannot serve, or a certificate peer where the node has none.
-pub fn endpoint(plan: &NodePlan, keylog: bool) -> Result<EndpointConfig, ReconcileError> {
-    let certificate = match (&plan.node.certificate, &plan.node.key) {
-        (Some(chain), Some(key)) => Some(identity::certificate(chain, key)?),
-        _ => None,
-    };
-    let trust = plan.trust.iter().map(|t| identity::trust(t)).collect::<Result<Vec<_>, _>>()?.concat();
+pub fn endpoint(
+    plan: &NodePlan,
+    certificate: Option<CertificateIdentity>,
+    keylog: bool,
+) -> Result<EndpointConfig, ReconcileError> {
+    let trust = trust(plan)?;
     let by_certificate = plan.peers.iter().find(|p| p.auth == PeerAuth::Certificate);
     if let Some(peer) = by_certificate.filter(|_| certificate.is_none() || trust.is_empty()) {
         return Err(PlanError::NoCertificate(peer.id.clone()).into());
     }
     let identity = LocalIdentity { id: plan.node.id.clone(), certificate };
     Ok(EndpointConfig { identity, trust, revoked: plan.revoked.iter().cloned().collect(), keylog })
+}
+
+/// Reads the certificates that end a peer's chain.
+///
+/// # Errors
+/// A text or file that is none.
+pub fn trust(plan: &NodePlan) -> Result<Vec<Vec<u8>>, ReconcileError> {
+    Ok(plan.trust.iter().map(|t| identity::trust(t)).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Reads the certificate that a plan file names, if it names one.
+///
+/// # Errors
+/// A file that cannot serve.
+pub fn certificate(plan: &NodePlan) -> Result<Option<CertificateIdentity>, ReconcileError> {
+    match (&plan.node.certificate, &plan.node.key) {
+        (Some(chain), Some(key)) => Ok(Some(identity::certificate(chain, key)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Builds the peers with the child SAs that the rules demand.

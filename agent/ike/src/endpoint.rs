@@ -6,7 +6,7 @@ mod slot;
 mod step;
 mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -120,6 +120,23 @@ impl Endpoint {
             self.identity_epoch += 1;
             self.renew_all(now);
         }
+        Ok(())
+    }
+
+    /// Changes whom this endpoint trusts, and whose certificates are revoked. An SA whose peer has
+    /// proven itself by a certificate that is revoked now ends at once.
+    ///
+    /// # Errors
+    /// When a trusted certificate cannot be read; nothing has changed then.
+    pub fn set_trust(
+        &mut self,
+        now: Now,
+        trust: Vec<Vec<u8>>,
+        revoked: BTreeSet<String>,
+    ) -> Result<(), CertificateError> {
+        self.trust = TrustStore::new(&trust)?;
+        (self.config.trust, self.config.revoked) = (trust, revoked);
+        self.end_revoked(now);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Steady traffic from one host to another, every packet numbered: what is sent and does not arrive is lost, to the last packet.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
@@ -45,8 +45,16 @@ impl Flow {
     /// # Errors
     /// A socket is refused: the addresses are not there yet.
     pub fn start(from: &Host, to: &Host, ipv4: bool, every: Duration) -> Result<Self> {
-        let bind = |host: &Host| {
-            let address = SocketAddr::new(host.inner(ipv4), 0);
+        Self::between((from, from.inner(ipv4)), (to, to.inner(ipv4)), every)
+    }
+
+    /// The same between any addresses of the two.
+    ///
+    /// # Errors
+    /// A socket is refused: the addresses are not there yet.
+    pub fn between(from: (&Host, IpAddr), to: (&Host, IpAddr), every: Duration) -> Result<Self> {
+        let bind = |(host, address): (&Host, IpAddr)| {
+            let address = SocketAddr::new(address, 0);
             host.namespace.enter(|| UdpSocket::bind(address))?.with_context(|| format!("cannot bind {address}"))
         };
         let (near, far) = (bind(from)?, bind(to)?);

@@ -5,8 +5,10 @@
 pub mod agent;
 pub mod flow;
 pub mod lab;
+pub mod mesh;
 pub mod ping;
 pub mod pki;
 pub mod program;
+pub mod rest;
 pub mod strongswan;
 pub mod wire;

@@ -28,8 +28,16 @@ impl Pings {
 /// # Errors
 /// ping cannot be started.
 pub fn ping(from: &Host, to: IpAddr, count: u32, size: u16) -> Result<Pings> {
+    ping_from(from, from.inner(to.is_ipv4()), to, count, size)
+}
+
+/// The same from any address of the host.
+///
+/// # Errors
+/// ping cannot be started.
+pub fn ping_from(from: &Host, source: IpAddr, to: IpAddr, count: u32, size: u16) -> Result<Pings> {
     let mut command = from.namespace.command("ping");
-    let source = from.inner(to.is_ipv4()).to_string();
+    let source = source.to_string();
     command.args(["-n", "-q", "-p", CANARY_HEX, "-i", "0.02", "-W", "1", "-M", "do"]);
     command.args(["-c", &count.to_string(), "-s", &size.to_string(), "-I", &source, &to.to_string()]);
     let output = command.output().context("cannot start ping")?;

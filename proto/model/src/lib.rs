@@ -7,6 +7,7 @@ pub mod document;
 pub mod entry;
 pub mod envelope;
 pub mod identity;
+pub mod join;
 pub mod labels;
 pub mod plan;
 pub mod profile;

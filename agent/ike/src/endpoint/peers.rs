@@ -9,6 +9,7 @@ use super::slot::{Peer, Sa, path_to, reason};
 use super::{Endpoint, context};
 use crate::config::{Auth, Now, PeerConfig};
 use crate::handshake::initiator::InitSent;
+use crate::handshake::proof::Proof;
 use crate::outbounds::Switch;
 use crate::output::{DownReason, Output};
 use crate::sa::established::{Established, Stage};
@@ -87,6 +88,25 @@ impl Endpoint {
         for id in ids {
             let wait = spread.mul_f64(self.rng.random::<f64>());
             self.peer_timers.set(&id, Some(now.instant + wait));
+        }
+    }
+
+    /// Ends the SAs of peers whose certificates are revoked.
+    pub(super) fn end_revoked(&mut self, now: Now) {
+        let revoked = |proof: &Proof| {
+            self.config.revoked.iter().any(|serial| serial.trim_start_matches('0').eq_ignore_ascii_case(&proof.serial))
+        };
+        let ended = |(spi, sa): (&IkeSpi, &Sa)| match sa {
+            Sa::Established(sa) if sa.parts.proof.as_ref().is_some_and(revoked) => Some(*spi),
+            Sa::Established(_) | Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
+        };
+        for spi in self.sas.iter().filter_map(ended).collect::<Vec<_>>() {
+            if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
+                sa.remove_children(context!(self, now), true);
+                sa.begin_close();
+                let next = self.act(now, Sa::Established(sa));
+                self.keep(spi, next);
+            }
         }
     }
 

@@ -237,7 +237,7 @@ impl AuthSent {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
         let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
-        let proof_ends = covered.check(cx, &self.auth, &self.peer, id, &content)?;
+        let proof = covered.check(cx, &self.auth, &self.peer, id, &content)?;
         self.requests.close();
         let epoch = self.epoch;
         let exchange = ChildExchange::Auth;
@@ -256,7 +256,7 @@ impl AuthSent {
             identity_epoch: self.identity_epoch,
             epoch,
             renewal: !self.alone,
-            proof_ends,
+            proof,
         };
         let mut established = Established::new(cx, parts);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same

@@ -22,6 +22,15 @@ pub(crate) struct Covered<'a> {
     pub(crate) nonce: &'a Nonce,
 }
 
+/// What is remembered of the certificate with which a peer has proven itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// When it ends.
+    pub(crate) ends: Instant,
+    /// Its serial number, in lower-case hexadecimal without leading zeros.
+    pub(crate) serial: String,
+}
+
 impl Covered<'_> {
     fn octets(&self, keys: &AuthKeys, id: &Identification) -> SignedOctets {
         SignedOctets::new(keys.prf, self.sk_p, self.message, self.nonce, id)
@@ -52,7 +61,7 @@ impl Covered<'_> {
     }
 
     /// Believes the peer, or not: the identity is the configured one, the certificate is valid for it, and the proof holds.
-    /// Returns when the certificate ends.
+    /// Returns what is to be remembered of the certificate.
     pub(crate) fn check(
         &self,
         cx: &Context<'_>,
@@ -60,7 +69,7 @@ impl Covered<'_> {
         peer: &PeerConfig,
         id: &Identification,
         content: &Content,
-    ) -> Result<Option<Instant>, Failure> {
+    ) -> Result<Option<Proof>, Failure> {
         let claimed = id.identity();
         if claimed.as_ref() != Some(&peer.id) {
             return Err(Failure::Identity(claimed.map_or_else(|| "somebody unreadable".to_owned(), |i| i.to_string())));
@@ -77,7 +86,8 @@ impl Covered<'_> {
                 let verified = cx.trust.verify(chain, &peer.id, &cx.config.revoked, cx.now.unix)?;
                 octets.check_signature(&verified.spki, authentication)?;
                 let left = Duration::from_secs(verified.not_after.saturating_sub(cx.now.unix));
-                Ok(cx.now.instant.checked_add(left))
+                let ends = cx.now.instant.checked_add(left);
+                Ok(ends.map(|ends| Proof { ends, serial: verified.serial }))
             }
         }
     }

@@ -7,7 +7,7 @@ use espalier_model::sa::UdpPath;
 
 use super::Failure;
 use super::initiator::{header, key_exchange};
-use super::proof::Covered;
+use super::proof::{Covered, Proof};
 use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
@@ -128,7 +128,7 @@ impl HalfOpen {
         datagram: &[u8],
     ) -> Result<(Established, bool), Failure> {
         let content = Content::read(message.payloads)?;
-        let (peer, proof_ends) = match self.believe(cx, &content, peers) {
+        let (peer, proof) = match self.believe(cx, &content, peers) {
             Ok(believed) => believed,
             Err(failure) => {
                 //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
@@ -178,7 +178,7 @@ impl HalfOpen {
             identity_epoch: cx.identity_epoch,
             epoch,
             renewal: !alone,
-            proof_ends,
+            proof,
         };
         let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
@@ -194,13 +194,13 @@ impl HalfOpen {
         cx: &Context<'_>,
         content: &Content,
         peers: impl Fn(&Identification) -> Option<PeerConfig>,
-    ) -> Result<(PeerConfig, Option<Instant>), Failure> {
+    ) -> Result<(PeerConfig, Option<Proof>), Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
         let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
         let peer = peers(id).ok_or_else(unknown)?;
         let covered = Covered { sk_p: &self.auth.sk_pi, message: &self.request, nonce: &self.nonces.responder };
-        let proof_ends = covered.check(cx, &self.auth, &peer, id, content)?;
-        Ok((peer, proof_ends))
+        let proof = covered.check(cx, &self.auth, &peer, id, content)?;
+        Ok((peer, proof))
     }
 
     /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.

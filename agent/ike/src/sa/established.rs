@@ -15,6 +15,7 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::handshake::Failure;
 use crate::handshake::initiator::header;
+use crate::handshake::proof::Proof;
 use crate::keylog::KeylogLine;
 use crate::keymat::{IkeKeys, IkeSpis};
 use crate::outbounds::Switch;
@@ -42,8 +43,8 @@ pub(crate) struct Parts {
     pub(crate) identity_epoch: u64,
     /// Whether its initiator had another SA with us that it takes the place of.
     pub(crate) renewal: bool,
-    /// When the certificate with which the peer has proven itself ends.
-    pub(crate) proof_ends: Option<Instant>,
+    /// The certificate with which the peer has proven itself.
+    pub(crate) proof: Option<Proof>,
 }
 
 /// The SA.

@@ -164,7 +164,7 @@ impl Established {
             epoch: made.epoch,
             identity_epoch: self.parts.identity_epoch,
             renewal: false,
-            proof_ends: self.parts.proof_ends,
+            proof: self.parts.proof.clone(),
             keys,
         };
         Ok(Self::new(cx, parts))

@@ -69,7 +69,7 @@ impl Established {
         let aged = |epoch: u64, at: Instant| if epoch < peer.key_epoch { at.min(turn(self.changed)) } else { at };
         let mut steps = Vec::new();
         // An SA never outlives the proof of who the peer is.
-        steps.extend(self.parts.proof_ends.map(|at| (at, Step::Close)));
+        steps.extend(self.parts.proof.as_ref().map(|proof| (proof.ends, Step::Close)));
         steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
         steps.push((aged(self.parts.epoch, self.rekey_at).max(self.pause), Step::RekeyIke));
         let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
@@ -107,7 +107,7 @@ impl Established {
 
     /// Returns when to have the peer prove anew who it is: while a quarter of its certificate's time is left.
     pub(crate) fn renews_at(&self) -> Option<Instant> {
-        let left = self.parts.proof_ends?.saturating_duration_since(self.since);
+        let left = self.parts.proof.as_ref()?.ends.saturating_duration_since(self.since);
         (left > SHORTEST_PROOF).then(|| self.since + left.mul_f64(0.75))
     }
 

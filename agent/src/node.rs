@@ -1,0 +1,205 @@
+//! The running node: IKE, the data plane and the network, held to one plan.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use espalier_crypto::random;
+use espalier_ike::keylog::KeylogLine;
+use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
+use espalier_model::plan::NodePlan;
+use espalier_model::sa::{ChildId, UdpPath};
+use espalier_proto::v1::{ChildSa, IkeSa};
+use espalier_sys::udp::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::dataplane::userspace::Userspace;
+use crate::dataplane::{DataPlane, DataPlaneError};
+use crate::driver::RunError;
+use crate::network::{self, Network};
+use crate::port500::{IkeDatagram, Port500};
+use crate::reconcile;
+
+const IKE: u16 = 500;
+const NAT_TRAVERSAL: u16 = 4500;
+const IDLE: Duration = Duration::from_secs(3600);
+/// A burst of a whole mesh; beyond it the peers send again.
+const IKE_DATAGRAMS: usize = 4_096;
+
+/// All parts of a node.
+pub(crate) struct Node {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) plane: Userspace,
+    pub(crate) ike: mpsc::Receiver<IkeDatagram>,
+    plan: NodePlan,
+    network: Network,
+    port500: Port500,
+    keylog: Option<PathBuf>,
+    changed: bool,
+}
+
+impl Node {
+    /// Starts with a plan.
+    pub(crate) fn start(
+        plan: &NodePlan,
+        certificate: Option<CertificateIdentity>,
+        keylog: Option<&Path>,
+    ) -> Result<Self, RunError> {
+        let mut seed = [0; 32];
+        random(&mut seed);
+        let config = reconcile::endpoint(plan, certificate, keylog.is_some())?;
+        let endpoint = Endpoint::new(config, seed)?;
+        let peers = reconcile::peers(plan)?;
+        let bind = |port| Ok::<_, RunError>([bind(port, true)?, bind(port, false)?]);
+        let (first, outside) = (bind(IKE)?, bind(NAT_TRAVERSAL)?);
+        let (network, tun) = Network::set_up(plan)?;
+        let (sender, ike) = mpsc::channel(IKE_DATAGRAMS);
+        let port500 = Port500::start(first, sender.clone())?;
+        let mut plane = Userspace::start(tun, outside, sender)?;
+        plane.apply(&plan.rules)?;
+        let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
+        let mut node = Self { endpoint, plane, ike, plan, network, port500, keylog, changed: true };
+        node.endpoint.configure(now(), peers);
+        tracing::info!(node = %node.plan.node.id, peers = node.plan.peers.len(), rules = node.plan.rules.len(), "running");
+        node.drain();
+        Ok(node)
+    }
+
+    /// Changes to another plan: what can fail for the plan's own sake does so before anything has changed.
+    pub(crate) fn apply(&mut self, plan: &NodePlan) -> Result<(), RunError> {
+        let peers = reconcile::peers(plan)?;
+        let trust = reconcile::trust(plan)?;
+        if plan.trust != self.plan.trust || plan.revoked != self.plan.revoked {
+            self.endpoint.set_trust(now(), trust, plan.revoked.iter().cloned().collect())?;
+        }
+        // First what may pass, then who may send it, then where it goes.
+        self.plane.apply(&plan.rules)?;
+        self.endpoint.configure(now(), peers);
+        self.network.follow(plan)?;
+        tracing::info!(peers = plan.peers.len(), rules = plan.rules.len(), "plan carried out");
+        self.plan = plan.clone();
+        self.drain();
+        Ok(())
+    }
+
+    /// Proves the node's identity with another certificate from now on.
+    pub(crate) fn renew(&mut self, certificate: CertificateIdentity) {
+        let config = reconcile::endpoint(&self.plan, Some(certificate), false);
+        let set = config.map_err(RunError::from).and_then(|config| Ok(self.endpoint.set_identity(now(), config)?));
+        if let Err(error) = set {
+            tracing::error!(error = crate::error_chain(&error), "the new certificate is not used");
+        }
+        self.drain();
+    }
+
+    /// Deletes all SAs and tells the peers.
+    pub(crate) fn stop(&mut self) {
+        self.endpoint.shutdown(now());
+        self.drain();
+        tracing::info!("stopped; the leak guard stays until `espalier-agent leave`");
+    }
+
+    /// Tells whether SAs have come or gone since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Describes the SAs that stand.
+    pub(crate) fn report(&self) -> Vec<IkeSa> {
+        let (unix, present) = (now().unix, Instant::now());
+        let child = |child: &espalier_ike::ChildStatus| {
+            let (inbound, outbound) = self.plane.usage(child.id);
+            ChildSa {
+                rule: child.rule.to_string(),
+                spi_in: child.inbound.get(),
+                spi_out: child.outbound.get(),
+                packets_in: inbound.map_or(0, |usage| usage.packets),
+                packets_out: outbound.map_or(0, |usage| usage.packets),
+                lost: None,
+            }
+        };
+        let sa = |sa: &espalier_ike::IkeStatus| IkeSa {
+            peer: sa.peer.to_string(),
+            spi_i: sa.spis.initiator.0,
+            spi_r: sa.spis.responder.0,
+            path: format!("{} > {}", sa.path.local, sa.path.remote),
+            established_unix: i64::try_from(unix.saturating_sub(present.duration_since(sa.since).as_secs()))
+                .unwrap_or(0),
+            key_epoch: sa.key_epoch,
+            child_sas: sa.children.iter().map(child).collect(),
+        };
+        self.endpoint.status().iter().map(sa).collect()
+    }
+
+    /// Carries out all orders, and returns when the endpoint wants to be woken.
+    pub(crate) fn drain(&mut self) -> Instant {
+        while let Some(output) = self.endpoint.poll_output() {
+            self.carry_out(output);
+        }
+        self.endpoint.next_timeout().map_or_else(|| Instant::now() + IDLE, |(at, _)| at)
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        self.changed |= !matches!(output, Output::Transmit { .. } | Output::Keylog(_));
+        match output {
+            Output::Transmit { path, datagram } => {
+                if let Err(error) = self.transmit(&path, &datagram) {
+                    tracing::debug!(remote = %path.remote, %error, "IKE message not sent");
+                }
+            }
+            Output::InstallInbound(sa) => report(sa.0.id, "inbound", self.plane.install_inbound(&sa)),
+            Output::UseOutbound(sa) => {
+                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, spi = %sa.0.spi, "child SA in use");
+                report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
+            }
+            Output::Remove(id, direction) => self.plane.remove(id, direction),
+            Output::MovePath(id, path) => {
+                tracing::info!(child = ?id, remote = %path.remote, "peer has moved");
+                self.plane.move_path(id, path);
+            }
+            Output::Up(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA up"),
+            Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),
+            Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
+            Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
+            Output::Keylog(line) => {
+                if let Err(error) = self.log_keys(&line) {
+                    tracing::error!(%error, "keys cannot be written");
+                }
+            }
+        }
+    }
+
+    fn transmit(&self, path: &UdpPath, datagram: &[u8]) -> io::Result<()> {
+        if path.local.port() == NAT_TRAVERSAL {
+            return self.plane.send_ike(path, datagram);
+        }
+        self.port500.send(path, datagram)
+    }
+
+    fn log_keys(&self, line: &KeylogLine) -> io::Result<()> {
+        let Some(folder) = &self.keylog else { return Ok(()) };
+        let path = folder.join(line.table().name());
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        writeln!(file, "{}", line.text())
+    }
+}
+
+/// Reads both clocks.
+pub(crate) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Now { instant: Instant::now(), unix }
+}
+
+fn report(id: ChildId, half: &str, result: Result<(), DataPlaneError>) {
+    if let Err(error) = result {
+        tracing::error!(child = ?id, half, %error, "SA not installed");
+    }
+}
+
+fn bind(port: u16, ipv4: bool) -> Result<UdpSocket, espalier_sys::Error> {
+    let any = if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind(SocketAddr::new(any, port), Some(network::MARK))
+}
