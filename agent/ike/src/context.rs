@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) next_child: &'a mut u64,
     pub(crate) outbounds: &'a mut Outbounds,
     pub(crate) retired: &'a mut VecDeque<(Instant, ChildId)>,
+    /// The number of this endpoint's life.
+    pub(crate) life: u64,
     /// How often this endpoint's identity has been exchanged.
     pub(crate) identity_epoch: u64,
 }

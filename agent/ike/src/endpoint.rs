@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use espalier_model::identity::Identity;
 use espalier_model::sa::{ChildId, Direction, SaEvent, UdpPath};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::certificate::{CertificateError, TrustStore};
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
@@ -44,6 +44,7 @@ pub struct Endpoint {
     retired: VecDeque<(Instant, ChildId)>,
     counters: Counters,
     next_child: u64,
+    life: u64,
     identity_epoch: u64,
 }
 
@@ -69,6 +70,7 @@ macro_rules! context {
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
             retired: &mut $self.retired,
+            life: $self.life,
             identity_epoch: $self.identity_epoch,
         }
     };
@@ -89,7 +91,6 @@ impl Endpoint {
             sas: BTreeMap::new(),
             half_open: BTreeMap::new(),
             cookies: Cookies::new(&mut rng),
-            rng,
             sa_timers: Timers::default(),
             peer_timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -97,7 +98,9 @@ impl Endpoint {
             retired: VecDeque::new(),
             counters: Counters::default(),
             next_child: 0,
+            life: rng.random(),
             identity_epoch: 0,
+            rng,
         })
     }
 

@@ -217,7 +217,7 @@ impl Endpoint {
             self.outputs.push_back(Output::Up(id, new.parts.spis));
             return self.in_use_from_now(now, new);
         };
-        if at_once(now.instant, &old, new.parts.initiator, alone) {
+        if at_once(now.instant, &old, new.parts.initiator, alone) && !reborn(&old, &new) {
             //= RFC 7296 §2.8.1: of two SAs made at once the one with the lowest nonce goes
             let new_loses = new.parts.lowest < old.parts.lowest;
             let loser = if new_loses { &mut new } else { &mut old };
@@ -295,4 +295,9 @@ impl Endpoint {
 fn at_once(now: Instant, old: &Established, new_initiator: bool, alone: bool) -> bool {
     let crossed = old.parts.initiator != new_initiator && now < old.since + AT_ONCE && old.stage == Stage::Standing;
     crossed && (alone || old.parts.renewal)
+}
+
+/// Tells whether the peer has started anew between two SAs: it has lost the first.
+fn reborn(old: &Established, new: &Established) -> bool {
+    matches!((old.parts.life, new.parts.life), (Some(before), Some(now)) if before != now)
 }

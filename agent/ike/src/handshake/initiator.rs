@@ -15,7 +15,7 @@ use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::child::{self, Seed};
-use crate::sa::create_child::epoch_notify;
+use crate::sa::create_child::{epoch_notify, life_notify, told_life};
 use crate::sa::established::{Established, Parts};
 use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
@@ -208,6 +208,7 @@ impl AuthSent {
         //= RFC 7296 §2.4: the peer may forget what we have lost
         payloads.extend(self.alone.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new()))));
         payloads.extend(epoch_notify(self.epoch));
+        payloads.push(life_notify(cx.life));
         let header = header(self.spis, ExchangeType::IKE_AUTH, Flags { initiator: true, response: false }, 1);
         let datagram = self.sealing.seal(&header, &payloads)?;
         self.requests.open(cx.now.instant, self.path, datagram.clone());
@@ -256,6 +257,7 @@ impl AuthSent {
             identity_epoch: self.identity_epoch,
             epoch,
             renewal: !self.alone,
+            life: told_life(&content),
             proof,
         };
         let mut established = Established::new(cx, parts);

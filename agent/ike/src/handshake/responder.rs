@@ -17,7 +17,7 @@ use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::child::{self, Agreed, Seed};
-use crate::sa::create_child::told_epoch;
+use crate::sa::create_child::{life_notify, told_epoch, told_life};
 use crate::sa::established::{Established, Parts};
 use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
@@ -145,6 +145,7 @@ impl HalfOpen {
         } else {
             None
         };
+        payloads.push(life_notify(cx.life));
         let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
         let agreed = match child {
             Some(Ok((config, selectors, chosen))) => {
@@ -178,6 +179,7 @@ impl HalfOpen {
             identity_epoch: cx.identity_epoch,
             epoch,
             renewal: !alone,
+            life: told_life(&content),
             proof,
         };
         let mut established = Established::new(cx, parts);

@@ -258,6 +258,16 @@ pub(crate) fn told_epoch(content: &Content) -> Option<u64> {
     content.notify(NotifyType::KEY_EPOCH)?.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// Tells the peer which life of ours this is.
+pub(crate) fn life_notify(life: u64) -> Payload {
+    Payload::Notify(Notify::new(NotifyType::LIFE, life.to_be_bytes().to_vec()))
+}
+
+/// Reads which life of the peer this is.
+pub(crate) fn told_life(content: &Content) -> Option<u64> {
+    content.notify(NotifyType::LIFE)?.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// Returns a short wait, different at both ends of a collision.
 pub(super) fn short(cx: &mut Context<'_>) -> Duration {
     Duration::from_millis(cx.rng.random_range(50..300))

@@ -43,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) identity_epoch: u64,
     /// Whether its initiator had another SA with us that it takes the place of.
     pub(crate) renewal: bool,
+    /// The number of the peer's life, where it tells it.
+    pub(crate) life: Option<u64>,
     /// The certificate with which the peer has proven itself.
     pub(crate) proof: Option<Proof>,
 }

@@ -164,6 +164,7 @@ impl Established {
             epoch: made.epoch,
             identity_epoch: self.parts.identity_epoch,
             renewal: false,
+            life: self.parts.life,
             proof: self.parts.proof.clone(),
             keys,
         };

@@ -216,6 +216,8 @@ registry! {
         SIGNATURE_HASH_ALGORITHMS = 16431,
         /// Private use: the rotation of keys under which the sender sets an SA up, eight bytes. Others ignore it.
         KEY_EPOCH = 58_801,
+        /// A random number of 8 bytes for the life of the sender: with another one it has started anew.
+        LIFE = 58_802,
     }
 }
 
