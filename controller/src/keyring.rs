@@ -1,7 +1,7 @@
 //! The key-encryption key, and what it seals: the private keys of the authorities, as the database holds them.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,8 @@ pub enum KeyringError {
 
 const LENGTH: usize = 32;
 const VERSION: u8 = 1;
+/// The key and some blanks.
+const MOST_BYTES: usize = 256;
 
 impl Kek {
     /// Reads the key from a file of mode 0600, and makes it where there is none.
@@ -47,21 +49,20 @@ impl Kek {
     /// The file cannot serve.
     pub fn from_file(path: &Path) -> Result<Self, KeyringError> {
         let fail = |error| KeyringError::File(path.to_owned(), error);
-        if !path.exists() {
-            let mut key = Zeroizing::new([0; LENGTH]);
-            aws_lc_rs::rand::fill(&mut *key).map_err(|_| KeyringError::Cipher)?;
-            let text = Zeroizing::new(BASE64_STANDARD.encode(*key));
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(fail)?;
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(path)?;
+                File::open(path)
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
-            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-        }
-        let mode = fs::metadata(path).map_err(fail)?.permissions().mode() & 0o777;
+            opened => opened,
+        };
+        let file = file.map_err(fail)?;
+        let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(KeyringError::Open(path.to_owned(), mode));
         }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(fail)?);
+        let mut text = Zeroizing::new(String::with_capacity(MOST_BYTES));
+        file.take(MOST_BYTES as u64).read_to_string(&mut text).map_err(fail)?;
         Self::from_base64(&text, &path.display().to_string())
     }
 
@@ -101,19 +102,49 @@ impl Kek {
     }
 }
 
+/// Makes a key in a file that is not there yet, for good: what it seals outlives a power cut, and so must the key.
+fn make(path: &Path) -> Result<(), KeyringError> {
+    let fail = |error| KeyringError::File(path.to_owned(), error);
+    let mut key = Zeroizing::new([0; LENGTH]);
+    aws_lc_rs::rand::fill(&mut *key).map_err(|_| KeyringError::Cipher)?;
+    let text = Zeroizing::new(BASE64_STANDARD.encode(*key));
+    let folder = folder(path);
+    fs::create_dir_all(folder).map_err(fail)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| File::open(folder)?.sync_all()).map_err(|error| {
+        // Half a key would only be in the way of the next start, which reports what goes wrong itself.
+        let _ = fs::remove_file(path);
+        fail(error)
+    })
+}
+
 /// Refuses a key that lies with the database: a stolen backup must not hold both.
 ///
 /// # Errors
 /// `Together` when both lie in one folder.
 pub fn check_apart(database: &Path, kek: &Path) -> Result<(), KeyringError> {
-    let folder = |path: &Path| {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
-    };
-    if folder(database) == folder(kek) {
+    if real_folder(database) == real_folder(kek) {
         return Err(KeyringError::Together(database.to_owned(), kek.to_owned()));
     }
     Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Returns the folder that a path leads to through all links, as far as it exists yet.
+fn real_folder(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return folder(&real).to_owned();
+    }
+    let missing = std::path::absolute(folder(path)).unwrap_or_else(|_| folder(path).to_owned());
+    let real = missing.ancestors().find_map(|ancestor| {
+        let rest = missing.strip_prefix(ancestor).ok()?;
+        Some(ancestor.canonicalize().ok()?.components().chain(rest.components()).collect())
+    });
+    real.unwrap_or(missing)
 }
 
 #[cfg(test)]
@@ -151,5 +182,33 @@ mod tests {
         assert!(check_apart(&folder.path().join("espalier.db"), &path).is_err());
         assert!(check_apart(Path::new("/nowhere/espalier.db"), &path).is_ok());
         assert!(Kek::from_base64("c2hvcnQ=", "ESPALIER_KEK").is_err());
+    }
+
+    #[test]
+    fn one_folder_is_one_folder_by_whatever_path() {
+        assert!(check_apart(Path::new("./espalier.db"), Path::new("kek")).is_err());
+        let root = tempfile::tempdir().unwrap();
+        let (state, link) = (root.path().join("state"), root.path().join("link"));
+        let database = state.join("mesh/espalier.db");
+        fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&state, &link).unwrap();
+        assert!(check_apart(&database, &link.join("mesh/kek")).is_err(), "a folder that is not there yet");
+        assert!(check_apart(&database, &link.join("kek")).is_ok());
+        Kek::from_file(&state.join("kek")).unwrap();
+        let elsewhere = root.path().join("kek");
+        std::os::unix::fs::symlink(state.join("kek"), &elsewhere).unwrap();
+        assert!(check_apart(&state.join("espalier.db"), &elsewhere).is_err(), "a link to a key beside the database");
+    }
+
+    #[test]
+    fn a_key_file_that_holds_no_key_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kek");
+        for text in [String::new(), "c2hvcnQ=".to_owned(), "A".repeat(4_096)] {
+            fs::write(&path, &text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(matches!(Kek::from_file(&path), Err(KeyringError::Form(_))), "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
     }
 }

@@ -1,19 +1,21 @@
 //! The mesh's own certificate authority: a root for ten years, an issuing authority, and leaves.
 
 mod csr;
+mod key;
 mod leaf;
 mod signer;
 
 use std::time::Duration;
 
 use espalier_model::identity::DomainName;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyUsagePurpose, PublicKeyData};
+use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
 use zeroize::Zeroizing;
+
+use key::PrivateKey;
 
 pub use csr::CsrError;
 pub use leaf::{Issued, IssuedNode};
@@ -24,7 +26,7 @@ pub struct Authority {
     trust_domain: DomainName,
     root: CertificateDer<'static>,
     issuing: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, PrivateKey>,
     ends: OffsetDateTime,
 }
 
@@ -53,48 +55,56 @@ pub enum PkiError {
     /// The request cannot be granted.
     #[error(transparent)]
     Csr(#[from] CsrError),
-    /// The stored certificate cannot be read.
-    #[error("the stored certificate of the issuing authority cannot be read")]
+    /// The system makes no key or signature.
+    #[error("the system makes no key: is there a source of randomness?")]
+    Key,
+    /// The name of the mesh does not fit into a certificate; carries its length.
+    #[error("the trust domain has {0} bytes: certificates hold at most {MOST_DOMAIN}, choose a shorter one")]
+    Domain(usize),
+    /// What is stored cannot be read, or does not belong together.
+    #[error(
+        "the stored authority does not serve: root, issuing certificate and key must be of one another, restore them from a backup"
+    )]
     Stored,
-    /// The issuing authority has ended.
-    #[error("the issuing authority has ended: it can sign nothing any more")]
-    Ended,
+    /// An authority has ended.
+    #[error("the {0} has ended: it can sign nothing any more")]
+    Ended(&'static str),
 }
 
 const ROOT_LIFE: Duration = Duration::from_secs(3652 * 86_400);
 const ISSUING_LIFE: Duration = Duration::from_secs(90 * 86_400);
 /// Clocks of nodes may be behind by this much.
 const BACKDATE: Duration = Duration::from_secs(300);
+/// An organization name has at most 64 characters (RFC 5280 appendix A.1); every name of a node then fits into DNS, too.
+const MOST_DOMAIN: usize = 64;
 
 impl Authority {
     /// Makes root and issuing authority. The parts go into a store, sealed.
     ///
     /// # Errors
-    /// No key can be made.
+    /// A trust domain that is too long, or no key can be made.
     pub fn create(trust_domain: &DomainName, now: OffsetDateTime) -> Result<(Self, AuthoritiesParts), PkiError> {
-        let (root_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
-        let root_params = authority_params(trust_domain, "root", 1, now, ROOT_LIFE);
-        let root = root_params.self_signed(&root_key)?.der().to_vec();
-        let params = authority_params(trust_domain, "issuing authority", 0, now, ISSUING_LIFE);
-        let root_der = Zeroizing::new(root_key.serialize_der());
-        let issuing = params.signed_by(&key, &Issuer::new(root_params, root_key))?.der().to_vec();
-        let parts = AuthoritiesParts {
-            root: AuthorityParts { certificate: root, key: root_der },
-            issuing: AuthorityParts { certificate: issuing, key: Zeroizing::new(key.serialize_der()) },
-        };
-        let authority = Self::from_parts(trust_domain, parts.root.certificate.clone(), &parts.issuing)?;
-        Ok((authority, parts))
+        let length = trust_domain.as_str().len();
+        if length > MOST_DOMAIN {
+            return Err(PkiError::Domain(length));
+        }
+        let key = PrivateKey::generate()?;
+        let params = authority_params(trust_domain, "root", 1, now - BACKDATE, now + ROOT_LIFE);
+        let root = AuthorityParts { certificate: params.self_signed(&key)?.der().to_vec(), key: key.to_der()? };
+        let issuing = Self::next_issuing(trust_domain, &root, now)?;
+        let authority = Self::from_parts(trust_domain, root.certificate.clone(), &issuing)?;
+        Ok((authority, AuthoritiesParts { root, issuing }))
     }
 
     /// Reads the authorities back. The root's key is not needed: it signs nothing but issuing authorities.
     ///
     /// # Errors
-    /// What is stored cannot be read.
+    /// What is stored cannot be read, or does not belong together.
     pub fn from_parts(trust_domain: &DomainName, root: Vec<u8>, issuing: &AuthorityParts) -> Result<Self, PkiError> {
         let der = CertificateDer::from(issuing.certificate.clone());
-        let key = PrivatePkcs8KeyDer::from(issuing.key.as_slice());
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| PkiError::Stored)?;
+        let key = read_key(issuing)?;
+        let parsed = read(&der)?;
+        parsed.verify_signature(Some(read(&root)?.public_key())).map_err(|_| PkiError::Stored)?;
         let ends = parsed.validity().not_after.to_datetime();
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
         Ok(Self { trust_domain: trust_domain.clone(), root: root.into(), issuing: der, issuer, ends })
@@ -103,19 +113,22 @@ impl Authority {
     /// Makes the next issuing authority under the same root: what the root has signed before stays good.
     ///
     /// # Errors
-    /// The root cannot be read.
+    /// The root cannot be read, or has ended.
     pub fn next_issuing(
         trust_domain: &DomainName,
         root: &AuthorityParts,
         now: OffsetDateTime,
     ) -> Result<AuthorityParts, PkiError> {
-        let root_key = PrivatePkcs8KeyDer::from(root.key.as_slice());
-        let root_key = KeyPair::from_pkcs8_der_and_sign_algo(&root_key, &PKCS_ECDSA_P256_SHA256)?;
-        let root = Issuer::from_ca_cert_der(&CertificateDer::from(root.certificate.as_slice()), root_key)?;
-        let key = KeyPair::generate()?;
-        let params = authority_params(trust_domain, "issuing authority", 0, now, ISSUING_LIFE);
-        let certificate = params.signed_by(&key, &root)?.der().to_vec();
-        Ok(AuthorityParts { certificate, key: Zeroizing::new(key.serialize_der()) })
+        let root_ends = read(&root.certificate)?.validity().not_after.to_datetime();
+        if now >= root_ends {
+            return Err(PkiError::Ended("root authority"));
+        }
+        let root_certificate = CertificateDer::from(root.certificate.as_slice());
+        let issuer = Issuer::from_ca_cert_der(&root_certificate, read_key(root)?)?;
+        let key = PrivateKey::generate()?;
+        let ends = (now + ISSUING_LIFE).min(root_ends);
+        let params = authority_params(trust_domain, "issuing authority", 0, now - BACKDATE, ends);
+        Ok(AuthorityParts { certificate: params.signed_by(&key, &issuer)?.der().to_vec(), key: key.to_der()? })
     }
 
     /// Tells whether half of the issuing authority's life has passed.
@@ -156,15 +169,26 @@ pub fn pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
+fn read(der: &[u8]) -> Result<X509Certificate<'_>, PkiError> {
+    x509_parser::parse_x509_certificate(der).map(|(_, certificate)| certificate).map_err(|_| PkiError::Stored)
+}
+
+/// Reads the key of an authority: the one that its certificate names.
+fn read_key(parts: &AuthorityParts) -> Result<PrivateKey, PkiError> {
+    let key = PrivateKey::read(&parts.key)?;
+    let named = read(&parts.certificate)?.public_key().raw == key.subject_public_key_info();
+    if named { Ok(key) } else { Err(PkiError::Stored) }
+}
+
 fn authority_params(
     trust_domain: &DomainName,
     role: &str,
     below: u8,
-    now: OffsetDateTime,
-    life: Duration,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
 ) -> CertificateParams {
     let mut params = CertificateParams::default();
-    (params.not_before, params.not_after) = (now - BACKDATE, now + life);
+    (params.not_before, params.not_after) = (not_before, not_after);
     params.distinguished_name.push(DnType::OrganizationName, trust_domain.as_str());
     params.distinguished_name.push(DnType::CommonName, format!("Espalier {role}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));

@@ -3,7 +3,8 @@
 use espalier_model::identity::Name;
 use thiserror::Error;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::cri_attributes::{ParsedCriAttribute, X509CriAttribute};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY};
 use x509_parser::prelude::FromDer;
 
@@ -87,8 +88,11 @@ pub(super) fn check(request: &[u8], own: &Names) -> Result<Vec<u8>, CsrError> {
             return Err(foreign(name));
         }
     }
-    let extensions = csr.requested_extensions().into_iter().flatten();
-    for extension in extensions {
+    for extension in info.iter_attributes().flat_map(requested) {
+        let extension = extension.parsed_extension();
+        if extension.error().is_some() {
+            return Err(CsrError::Malformed);
+        }
         if let ParsedExtension::SubjectAlternativeName(names) = extension {
             let allowed = [GeneralName::DNSName(&own.dns), GeneralName::URI(&own.uri)];
             if let Some(name) = names.general_names.iter().find(|name| !allowed.contains(name)) {
@@ -97,4 +101,11 @@ pub(super) fn check(request: &[u8], own: &Names) -> Result<Vec<u8>, CsrError> {
         }
     }
     Ok(key.raw.to_vec())
+}
+
+fn requested<'a>(attribute: &'a X509CriAttribute<'a>) -> &'a [X509Extension<'a>] {
+    match attribute.parsed_attribute() {
+        ParsedCriAttribute::ExtensionRequest(request) => &request.extensions,
+        ParsedCriAttribute::ChallengePassword(_) | ParsedCriAttribute::UnsupportedAttribute => &[],
+    }
 }

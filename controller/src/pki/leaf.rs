@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use espalier_model::identity::Name;
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
     SubjectPublicKeyInfo,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::csr::{self, Names};
+use super::key::PrivateKey;
 use super::{Authority, BACKDATE, PkiError};
 
 /// A certificate with its chain, and its key as PKCS#8, all DER.
@@ -76,7 +77,8 @@ impl Authority {
         let spki = csr::check(request, &names)?;
         let key = SubjectPublicKeyInfo::from_der(&spki)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, names.dns.as_str());
+        // The whole identity may be longer than a common name can be (64 characters); peers look at the alternative names.
+        params.distinguished_name.push(DnType::CommonName, name.as_str());
         params.subject_alt_names =
             vec![SanType::DnsName(names.dns.as_str().try_into()?), SanType::URI(names.uri.as_str().try_into()?)];
         params.extended_key_usages =
@@ -90,21 +92,23 @@ impl Authority {
 
     fn issue(&self, mut params: CertificateParams, now: OffsetDateTime, life: Duration) -> Result<Issued, PkiError> {
         self.fill(&mut params, now, life)?;
-        let key = KeyPair::generate()?;
+        let key = PrivateKey::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { chain: self.chain(certificate.der()), key: Zeroizing::new(key.serialize_der()) })
+        Ok(Issued { chain: self.chain(certificate.der()), key: key.to_der()? })
     }
 
     /// Fills in what every leaf has, and returns its serial number.
     fn fill(&self, params: &mut CertificateParams, now: OffsetDateTime, life: Duration) -> Result<String, PkiError> {
         if now >= self.ends {
-            return Err(PkiError::Ended);
+            return Err(PkiError::Ended("issuing authority"));
         }
         (params.not_before, params.not_after) = (now - BACKDATE, (now + life).min(self.ends));
+        // Said outright, for rcgen writes the identifier of the key with it.
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let mut serial = [0; 16];
-        aws_lc_rs::rand::fill(&mut serial).map_err(|_| PkiError::Make(rcgen::Error::RingUnspecified))?;
+        aws_lc_rs::rand::fill(&mut serial).map_err(|_| PkiError::Key)?;
         // Positive, and of full length (RFC 5280 §4.1.2.2).
         if let Some(first) = serial.first_mut() {
             *first = (*first & 0x7f) | 0x40;

@@ -1,15 +1,14 @@
 //! The signature over plans.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use time::OffsetDateTime;
 
+use super::key::PrivateKey;
 use super::{Authority, PkiError};
 
 /// Signs plans with a certificate of its own.
 pub struct PlanSigner {
     chain: Vec<Vec<u8>>,
-    key: EcdsaKeyPair,
+    key: PrivateKey,
 }
 
 impl PlanSigner {
@@ -19,9 +18,7 @@ impl PlanSigner {
     /// An authority that has ended.
     pub fn new(authority: &Authority, now: OffsetDateTime) -> Result<Self, PkiError> {
         let issued = authority.issue_plan_signer(now)?;
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &issued.key)
-            .map_err(|_| PkiError::Make(rcgen::Error::RingUnspecified))?;
-        Ok(Self { chain: issued.chain, key })
+        Ok(Self { chain: issued.chain, key: PrivateKey::read(&issued.key)? })
     }
 
     /// Returns its certificate, then the issuing ones, DER.
@@ -35,7 +32,6 @@ impl PlanSigner {
     /// # Errors
     /// The system has no randomness.
     pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, PkiError> {
-        let signature = self.key.sign(&SystemRandom::new(), bytes);
-        signature.map(|s| s.as_ref().to_vec()).map_err(|_| PkiError::Make(rcgen::Error::RingUnspecified))
+        self.key.sign(bytes)
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use espalier_ike::certificate::TrustStore;
 use rcgen::{DnType, KeyPair, SanType};
+use x509_parser::extensions::ParsedExtension;
 
 use super::*;
 
@@ -78,6 +79,13 @@ fn a_request_without_its_key_is_refused() {
     assert_eq!(error(&vec![0; 9_000]), CsrError::TooLarge(9_000));
     let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     assert_eq!(error(&request(&p384, "", &[])), CsrError::Key);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], b"no names".to_vec())];
+    let unreadable = params.serialize_request(&key).unwrap().der().to_vec();
+    assert_eq!(error(&unreadable), CsrError::Malformed);
+    let rsa = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    assert_eq!(error(&request(&rsa, "", &[])), CsrError::Key);
 }
 
 #[test]
@@ -90,7 +98,7 @@ fn an_authority_survives_its_parts_and_signs_nothing_after_its_end() {
     let csr = request(&KeyPair::generate().unwrap(), "", &[]);
     let issued = after.issue_node(&"a".parse().unwrap(), &csr, late).unwrap();
     assert_eq!(issued.not_after, now() + ISSUING_LIFE, "no leaf outlives its issuer");
-    assert!(matches!(after.issue_controller(&[], late + 2 * NODE_DAY), Err(PkiError::Ended)));
+    assert!(matches!(after.issue_controller(&[], late + 2 * NODE_DAY), Err(PkiError::Ended(_))));
     assert!(after.root_pem().starts_with("-----BEGIN CERTIFICATE-----\n"));
 }
 
@@ -131,3 +139,34 @@ fn the_signature_over_a_plan_holds_under_the_signers_certificate() {
     assert!(key.verify(b"plan", &signature).is_ok());
     assert!(key.verify(b"plot", &signature).is_err());
 }
+
+#[test]
+fn parts_that_do_not_belong_together_are_refused() {
+    let domain = "mesh.example".parse().unwrap();
+    let made = || Authority::create(&domain, now()).unwrap().1;
+    let (one, mut two) = (made(), made());
+    let stored = |root: &[u8], issuing: &AuthorityParts| Authority::from_parts(&domain, root.to_vec(), issuing);
+    assert!(stored(&one.root.certificate, &one.issuing).is_ok());
+    assert!(matches!(stored(&one.root.certificate, &two.issuing), Err(PkiError::Stored)), "another root");
+    two.issuing.key = one.issuing.key.clone();
+    assert!(matches!(stored(&two.root.certificate, &two.issuing), Err(PkiError::Stored)), "another key");
+    two.root.key = one.root.key.clone();
+    assert!(matches!(Authority::next_issuing(&domain, &two.root, now()), Err(PkiError::Stored)));
+    assert!(matches!(stored(&[], &one.issuing), Err(PkiError::Stored)));
+}
+
+#[test]
+fn no_issuing_authority_outlives_its_root() {
+    let domain = "mesh.example".parse().unwrap();
+    let (_, parts) = Authority::create(&domain, now()).unwrap();
+    let late = now() + ROOT_LIFE - NODE_DAY;
+    let issuing = Authority::next_issuing(&domain, &parts.root, late).unwrap();
+    let authority = Authority::from_parts(&domain, parts.root.certificate.clone(), &issuing).unwrap();
+    let csr = request(&KeyPair::generate().unwrap(), "", &[]);
+    let issued = authority.issue_node(&"a".parse().unwrap(), &csr, late).unwrap();
+    assert_eq!(issued.not_after, now() + ROOT_LIFE);
+    let after = Authority::next_issuing(&domain, &parts.root, late + NODE_DAY);
+    assert!(matches!(after, Err(PkiError::Ended("root authority"))));
+}
+
+mod contents;
