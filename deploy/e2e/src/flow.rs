@@ -72,13 +72,28 @@ impl Flow {
     /// # Errors
     /// A thread panicked or a socket failed.
     pub fn stop(self) -> Result<Delivery> {
-        self.stop.store(true, Ordering::Relaxed);
-        let sent = self.sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        Ok(Self::stop_all(vec![self])?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Ends several flows at once.
+    ///
+    /// # Errors
+    /// A thread panicked or a socket failed.
+    pub fn stop_all(flows: Vec<Self>) -> Result<Vec<Delivery>> {
+        flows.iter().for_each(|flow| flow.stop.store(true, Ordering::Relaxed));
+        let mut halves = Vec::new();
+        for flow in flows {
+            let sent = flow.sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+            halves.push((sent, flow.sent, flow.receiver));
+        }
         sleep(TAIL);
-        self.sent.store(true, Ordering::Relaxed);
-        let arrivals = self.receiver.join().map_err(|_| anyhow!("the receiver panicked"))??;
-        let lost = sent.saturating_sub(u64::try_from(arrivals.numbers.len())?);
-        Ok(Delivery { sent, lost, longest_gap_ms: u64::try_from(arrivals.longest_gap.as_millis())? })
+        halves.iter().for_each(|(_, all_sent, _)| all_sent.store(true, Ordering::Relaxed));
+        let count = |(sent, _, receiver): (u64, _, JoinHandle<Result<Arrivals>>)| {
+            let arrivals = receiver.join().map_err(|_| anyhow!("the receiver panicked"))??;
+            let lost = sent.saturating_sub(u64::try_from(arrivals.numbers.len())?);
+            Ok(Delivery { sent, lost, longest_gap_ms: u64::try_from(arrivals.longest_gap.as_millis())? })
+        };
+        halves.into_iter().map(count).collect()
     }
 }
 
