@@ -1,6 +1,7 @@
 //! The one door: datagrams, time, events and configuration in, orders out.
 
 mod cookie;
+mod farewell;
 mod peers;
 mod slot;
 mod step;
@@ -24,6 +25,7 @@ use crate::status::{ChildStatus, IkeStatus};
 use crate::wire::{ExchangeType, Header, IkeSpi};
 
 use cookie::Cookies;
+use farewell::Farewells;
 use slot::{Peer, Sa};
 use timers::Timers;
 
@@ -42,6 +44,7 @@ pub struct Endpoint {
     outputs: VecDeque<Output>,
     outbounds: Outbounds,
     retired: VecDeque<(Instant, ChildId)>,
+    farewells: Farewells,
     counters: Counters,
     next_child: u64,
     life: u64,
@@ -96,6 +99,7 @@ impl Endpoint {
             outputs: VecDeque::new(),
             outbounds: Outbounds::default(),
             retired: VecDeque::new(),
+            farewells: Farewells::default(),
             counters: Counters::default(),
             next_child: 0,
             life: rng.random(),
@@ -155,6 +159,9 @@ impl Endpoint {
         } else if let Some(sa) = self.sas.remove(&ours) {
             let next = self.step(now, path, ours, sa, &header, datagram);
             self.keep(ours, next);
+        } else if let Some(answer) = self.farewells.repeat(now.instant, ours, &header, datagram) {
+            self.counters.retransmitted += 1;
+            self.outputs.push_back(Output::Transmit { path, datagram: answer });
         } else {
             self.counters.unknown_spi += 1;
         }

@@ -214,6 +214,8 @@ impl Endpoint {
         match fate {
             Fate::Stays => {}
             Fate::Over(reason) => {
+                let responses = std::mem::take(&mut state.parts.responses);
+                self.farewells.keep(now.instant, state.spi(), responses);
                 self.over(now, state, reason);
                 return None;
             }

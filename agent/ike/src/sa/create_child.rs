@@ -147,6 +147,8 @@ impl Established {
         let rekeyed = content.notifies.iter().find(|n| n.notify_type == NotifyType::REKEY_SA);
         let Some(rekeyed) = rekeyed else { return self.answer_child(cx, content, None) };
         match self.children.iter().find(|c| Some(c.outbound) == rekeyed.spi.child()) {
+            // It may be the very SA that the answer to our open offer will bring.
+            None if matches!(self.exchange, Some(Exchange::Child(_))) => Ok(refusal(NotifyType::TEMPORARY_FAILURE)),
             //= RFC 7296 §2.25: the SPI is that of the sender's inbound SA
             None => {
                 let spi = rekeyed.spi;

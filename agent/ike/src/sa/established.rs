@@ -95,8 +95,8 @@ pub(crate) enum Fate {
     GivesWay(IkeSpi),
 }
 
-/// Time for the peer to delete what it should, before we do.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// Time for the peer to delete what it should, before we do: longer than it repeats a request whose answer is lost.
+pub(super) const GRACE: Duration = Duration::from_secs(45);
 
 impl Established {
     pub(crate) fn new(cx: &mut Context<'_>, parts: Parts) -> Self {

@@ -55,6 +55,7 @@ fn twenty_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
         let mut world = World::new(seed, 20, BAD);
         start(&mut world, seed, &profile(), way);
         world.run(Duration::from_secs(60));
+        world.rest();
         world.assert_whole(&format!("seed {seed}, {way:?}"));
         assert!(world.packets_sent > 100_000 * 3 / 4, "traffic flows: {}", world.packets_sent);
     }
@@ -78,7 +79,7 @@ fn rekeys_from_both_ends_lose_no_packet() {
             let peers = (0..4).filter(|there| *there != here).map(|there| peer(here, there, &calm, true));
             world.configure(here, peers.collect());
         }
-        world.run(Duration::from_secs(60));
+        world.rest();
         world.assert_whole(&format!("seed {seed}"));
     }
 }
@@ -89,7 +90,7 @@ fn a_rotation_of_keys_replaces_everything_and_loses_no_packet() {
         let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
         let mut world = World::new(seed, 4, BAD);
         start(&mut world, seed, &profile(), way);
-        world.run(Duration::from_secs(60));
+        world.rest();
         world.assert_whole(&format!("seed {seed}"));
         let before: Vec<_> = world.nodes.iter().map(|n| n.endpoint.status()).collect();
         world.packets_lost.clear();
@@ -99,7 +100,8 @@ fn a_rotation_of_keys_replaces_everything_and_loses_no_packet() {
             world.run(Duration::from_millis(30));
             world.configure(here, peers);
         }
-        world.run(Duration::from_secs(60));
+        world.run(Duration::from_secs(30));
+        world.rest();
         world.assert_whole(&format!("seed {seed} after the rotation"));
         assert_eq!(world.packets_lost, Vec::<String>::new(), "seed {seed}");
         for (node, before) in world.nodes.iter().zip(&before) {

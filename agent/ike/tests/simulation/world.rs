@@ -132,6 +132,13 @@ impl World {
         self.collect(node);
     }
 
+    /// Lets everything come to rest that waits for a peer that says no more; packets flow slowly meanwhile.
+    pub(crate) fn rest(&mut self) {
+        let every = std::mem::replace(&mut self.packet_every, Duration::from_secs(5));
+        self.run(Duration::from_secs(120));
+        self.packet_every = every;
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now.instant + time;
