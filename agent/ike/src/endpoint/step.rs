@@ -265,7 +265,11 @@ impl Endpoint {
                 self.outputs.push_back(Output::Transmit { path, datagram });
                 Some(sa)
             }
-            (Some(Timeout::GiveUp), Sa::Established(state)) => {
+            (Some(Timeout::GiveUp), Sa::Established(mut state)) => {
+                let heard = state.heard();
+                if state.parts.requests.extend(heard) {
+                    return Some(Sa::Established(state));
+                }
                 self.over(now, state, DownReason::NoAnswer);
                 None
             }

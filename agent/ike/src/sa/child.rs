@@ -20,6 +20,8 @@ pub(crate) struct Child {
     pub(crate) config: ChildConfig,
     pub(crate) inbound: Spi,
     pub(crate) outbound: Spi,
+    /// Since when it stands.
+    pub(crate) since: Instant,
     /// The rotation of keys under which it was set up.
     pub(crate) epoch: u64,
     /// When this end replaces it.
@@ -29,6 +31,11 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// Returns what orders two pairs of one rule alike at both ends.
+    pub(super) fn order(&self) -> (Spi, Spi) {
+        (self.inbound.max(self.outbound), self.inbound.min(self.outbound))
+    }
+
     /// Takes the changed rule: other traffic ends the pair, other algorithms or lifetimes replace it in its time.
     pub(super) fn reconfigure(&mut self, now: Instant, peer: &PeerConfig) {
         let same = |c: &&ChildConfig| {

@@ -96,7 +96,7 @@ pub(crate) enum Fate {
 }
 
 /// Time for the peer to delete what it should, before we do: longer than it repeats a request whose answer is lost.
-pub(super) const GRACE: Duration = Duration::from_secs(45);
+pub(super) const GRACE: Duration = Duration::from_secs(150);
 
 impl Established {
     pub(crate) fn new(cx: &mut Context<'_>, parts: Parts) -> Self {
@@ -112,6 +112,11 @@ impl Established {
     /// Returns how long until this end rekeys: the other one is the first to do so where it leads.
     fn own_lifetime(cx: &mut Context<'_>, lifetime: Duration, leads: bool) -> Duration {
         cx.jittered(if leads { lifetime } else { lifetime.mul_f64(1.25) })
+    }
+
+    /// Returns when the peer was last heard.
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Returns the SPI by which this end finds the SA.
@@ -166,6 +171,7 @@ impl Established {
             id,
             inbound: agreed.inbound,
             outbound: agreed.outbound,
+            since: cx.now.instant,
             epoch: agreed.epoch,
             rekey_at: cx.now.instant + Self::own_lifetime(cx, lifetime, self.parts.peer.initiate),
             delete_at: None,

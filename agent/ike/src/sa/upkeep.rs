@@ -18,11 +18,15 @@ enum Step {
     RekeyIke,
     RekeyChild(ChildId),
     CreateChild(ChildConfig),
+    Redundant(ChildId),
     CheckLiveness,
 }
 
 /// The end that does not lead leaves the other this long before it acts itself.
 const TURN: Duration = Duration::from_secs(3);
+
+/// Two pairs of one rule stand side by side this long at most.
+const TIDY: Duration = Duration::from_secs(20);
 
 /// A proof that ends sooner is not asked for again.
 const SHORTEST_PROOF: Duration = Duration::from_secs(60);
@@ -45,6 +49,10 @@ impl Established {
                 }
                 None => Ok(()),
             },
+            Some(Step::Redundant(id)) => {
+                self.children.iter_mut().filter(|c| c.id == id).for_each(|c| c.delete_at = Some(cx.now.instant));
+                self.delete_children(cx)
+            }
             Some(Step::CreateChild(config)) => self.offer_child(cx, config, None, None),
             Some(Step::CheckLiveness) => self.request(cx, ExchangeType::INFORMATIONAL, &[], Exchange::Liveness),
             None => Ok(()),
@@ -75,6 +83,13 @@ impl Established {
         let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
         let rekeys = alive().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
         steps.extend(rekeys);
+        for child in alive() {
+            let better = alive().filter(|c| c.config.rule == child.config.rule && c.order() > child.order());
+            // Messages crossed in a way that left two: both ends drop the same one.
+            steps.extend(
+                better.map(|c| (c.since.max(child.since) + TIDY, Step::Redundant(child.id))).min_by_key(|(at, _)| *at),
+            );
+        }
         for config in peer.children.iter().filter(|config| alive().all(|c| c.config.rule != config.rule)) {
             let again = self.refused.get(&config.rule).map_or(self.pause, |(_, at)| *at);
             steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(config.clone())));

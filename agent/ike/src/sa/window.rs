@@ -17,8 +17,10 @@ struct Open {
     id: u32,
     path: UdpPath,
     datagram: Vec<u8>,
+    first_sent: Instant,
     sent: u32,
     due: Instant,
+    extended: u32,
 }
 
 /// What a timeout asks for.
@@ -68,7 +70,8 @@ impl Requests {
 
     /// Opens the request whose ID was [`Requests::free`].
     pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagram: Vec<u8>) {
-        self.open = Some(Open { id: self.next, path, datagram, sent: 1, due: now + FIRST_WAIT });
+        self.open =
+            Some(Open { id: self.next, path, datagram, first_sent: now, sent: 1, due: now + FIRST_WAIT, extended: 0 });
         self.next = self.next.saturating_add(1);
     }
 
@@ -85,6 +88,17 @@ impl Requests {
     /// Returns when the open request is due again.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.open.as_ref().map(|open| open.due)
+    }
+
+    /// Has the open request sent some times more, because the peer has been heard at a moment since: it is there, and either the
+    /// request or its answer is lost. Returns whether that is so, and has not been so too often.
+    pub(crate) fn extend(&mut self, heard: Instant) -> bool {
+        let Some(open) = self.open.as_mut().filter(|o| heard > o.first_sent && o.extended < MOST_EXTENDED) else {
+            return false;
+        };
+        open.extended += 1;
+        open.sent = MOST_SENT / 2;
+        true
     }
 
     /// Sends again or gives up, when it is time.
@@ -130,6 +144,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Half a minute of silence in all.
 const MOST_SENT: u32 = 8;
+const MOST_EXTENDED: u32 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -135,7 +135,7 @@ impl World {
     /// Lets everything come to rest that waits for a peer that says no more; packets flow slowly meanwhile.
     pub(crate) fn rest(&mut self) {
         let every = std::mem::replace(&mut self.packet_every, Duration::from_secs(5));
-        self.run(Duration::from_secs(120));
+        self.run(Duration::from_secs(300));
         self.packet_every = every;
     }
 
