@@ -111,7 +111,6 @@ fn ping_all(mesh: &Mesh, status: &MeshStatus, report: &mut Report, account: &Acc
             report.pings_ok += pings.received;
             if pings.lost() > 0 {
                 account.detail(&format!("{} of {} pings lost from {source} to {target}", pings.lost(), pings.sent));
-                if std::env::var("DBG").is_ok() {
                     for (n, a) in mesh.agents.iter().enumerate() {
                         eprintln!("== {n}\n{}", a.log());
                     }

@@ -1,5 +1,6 @@
-//! Developer commands: `cargo verify`.
+//! Developer commands: `cargo demo`, `cargo verify`.
 
+mod demo;
 mod structure;
 mod suite;
 mod tools;
@@ -13,12 +14,15 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo")]
 enum Command {
+    /// Shows a whole mesh on this machine.
+    Demo(demo::Options),
     /// Runs every check that the project has.
     Verify(verify::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
+        Command::Demo(options) => demo::run(&options),
         Command::Verify(options) => verify::run(&options),
     };
     match outcome {

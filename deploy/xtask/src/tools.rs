@@ -24,22 +24,42 @@ const PLUGINS: [(&str, &str); 3] = [
     ("/usr/lib/ipsec/plugins/libstrongswan-curve25519.so", "libstrongswan-extra-plugins"),
 ];
 
-/// Installs what is missing. Without root it says what to install instead.
+/// Programs that the demo calls.
+const FOR_DEMO: [&str; 2] = ["iproute2", "iputils-ping"];
+
+/// Installs what the tests lack. Without root it says what to install instead.
 pub(crate) fn install_missing() -> Result<()> {
+    install(&missing())
+}
+
+/// Installs what the demo lacks. Without root it says what to install instead.
+pub(crate) fn install_for_demo() -> Result<()> {
+    install(&missing().into_iter().filter(|package| FOR_DEMO.contains(package)).collect::<Vec<_>>())
+}
+
+/// Tells whether this is root.
+pub(crate) fn is_root() -> Result<bool> {
+    let user = Command::new("id").arg("-u").output().context("cannot run id")?;
+    Ok(user.stdout.trim_ascii() == b"0")
+}
+
+fn missing() -> Vec<&'static str> {
     let programs = NEEDED.iter().filter(|(program, _)| !found(program));
     let plugins = PLUGINS.iter().filter(|(file, _)| !Path::new(file).is_file());
-    let missing: Vec<&str> = programs.chain(plugins).map(|(_, package)| *package).collect();
+    programs.chain(plugins).map(|(_, package)| *package).collect()
+}
+
+fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
-    let user = Command::new("id").arg("-u").output().context("cannot run id")?;
-    if user.stdout.trim_ascii() != b"0" {
+    if !is_root()? {
         bail!("programs are missing; run as root: apt-get update && apt-get install --yes {list}");
     }
     eprintln!("── installing {list}");
     apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing].concat())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {

@@ -46,8 +46,8 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
     let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     let doc = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
     let unit = ["test", "--release", "--workspace", "--exclude", "espalier-e2e", "--no-fail-fast", "--quiet"];
-    let e2e = |test| ["test", "--release", "--package", "espalier-e2e", "--test", test, "--no-fail-fast", "--quiet"];
-    let simulation = ["test", "--release", "--package", "espalier-ike", "--test", "simulation", "--quiet"];
+    let e2e = |test| ["test", "--release", "--workspace", "--test", test, "--no-fail-fast", "--quiet"];
+    let simulation = ["test", "--release", "--workspace", "--test", "simulation", "--quiet"];
     let mut suites = vec![
         check("structure", minutes(1), || structure::check(root))?,
         cargo("format", minutes(1), &["fmt", "--all", "--check"], &[])?,
@@ -60,6 +60,13 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
+        suites.push(cargo("mesh", minutes(5), &e2e("mesh"), &[])?);
+        suites.push(cargo(
+            "demo",
+            minutes(3),
+            &["run", "--release", "--quiet", "--package", "xtask", "--", "demo"],
+            &[],
+        )?);
         suites.push(cargo("documentation", minutes(5), &doc, &[("RUSTDOCFLAGS", "--deny warnings")])?);
     }
     Ok(suites)
