@@ -23,7 +23,8 @@ pub trait DataPlane {
     /// The SA is not installed.
     fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError>;
 
-    /// Sends what the SA's rule protects with it from now on.
+    /// Sends what the SA's rule protects with it from now on. One that was used before, and not removed since, goes on where it
+    /// was: its sequence numbers never begin again.
     ///
     /// # Errors
     /// The SA is not used.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use espalier_crypto::random;
+use espalier_esp::DropReason;
 use espalier_ike::keylog::KeylogLine;
 use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
 use espalier_model::plan::NodePlan;
@@ -99,6 +100,12 @@ impl Node {
     pub(crate) fn stop(&mut self) {
         self.endpoint.shutdown(now());
         self.drain();
+        for reason in DropReason::ALL.iter().copied() {
+            let packets = self.plane.counters().get(reason);
+            if packets > 0 {
+                tracing::info!(reason = reason.name(), packets, "packets were dropped");
+            }
+        }
         tracing::info!("stopped; the leak guard stays until `espalier-agent leave`");
     }
 

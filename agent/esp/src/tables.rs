@@ -61,11 +61,6 @@ impl Tables {
         self.inbound.values()
     }
 
-    /// Returns the outbound SA in use of each rule.
-    pub fn outbound_sas(&self) -> impl Iterator<Item = &Arc<Outbound>> {
-        self.outbound.values()
-    }
-
     /// Returns the next snapshot, with another policy. SAs of rules that are gone stay until IKE removes them, unused.
     #[must_use]
     pub fn with_policy(&self, spd: Spd) -> Self {

@@ -18,7 +18,7 @@ pub enum Output {
     },
     /// Receive with this SA from now on.
     InstallInbound(InboundSa),
-    /// Send what its rule protects with this SA from now on.
+    /// Send what its rule protects with this SA from now on. It may be one that was in use before, and goes on where it was.
     UseOutbound(OutboundSa),
     /// Forget one half of a pair.
     Remove(ChildId, Direction),

@@ -5,6 +5,7 @@
 mod inbound;
 mod outbound;
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ struct Shared {
 pub struct Userspace {
     shared: Arc<Shared>,
     events: mpsc::Receiver<SaEvent>,
+    /// Every outbound half that is not removed: one that is used again goes on counting where it was, so that no nonce repeats.
+    outbounds: BTreeMap<ChildId, Arc<Outbound>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -62,7 +65,7 @@ impl Userspace {
             stop: AtomicBool::new(false),
             stopped: [Waker::new()?, Waker::new()?],
         });
-        let mut plane = Self { shared, events, workers: Vec::new() };
+        let mut plane = Self { shared, events, outbounds: BTreeMap::new(), workers: Vec::new() };
         for (name, run) in [("esp-out", outbound::run as fn(&Shared)), ("esp-in", inbound::run)] {
             let shared = Arc::clone(&plane.shared);
             plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
@@ -110,24 +113,33 @@ impl DataPlane for Userspace {
     }
 
     fn use_outbound(&mut self, sa: &OutboundSa) -> Result<(), DataPlaneError> {
-        let sa = Arc::new(Outbound::new(sa)?);
-        self.swap(|tables| tables.with_outbound(sa));
+        let id = sa.0.id;
+        let half = match self.outbounds.get(&id) {
+            Some(half) => Arc::clone(half),
+            None => Arc::new(Outbound::new(sa)?),
+        };
+        self.outbounds.insert(id, Arc::clone(&half));
+        self.swap(|tables| tables.with_outbound(half));
         Ok(())
     }
 
     fn move_path(&mut self, id: ChildId, path: UdpPath) {
-        let tables = self.shared.tables.load();
-        tables.outbound_sas().filter(|sa| sa.id() == id).for_each(|sa| sa.set_path(path));
+        if let Some(half) = self.outbounds.get(&id) {
+            half.set_path(path);
+        }
     }
 
     fn remove(&mut self, id: ChildId, direction: Direction) {
+        if direction == Direction::Outbound {
+            self.outbounds.remove(&id);
+        }
         self.swap(|tables| tables.without(id, direction));
     }
 
     fn usage(&self, id: ChildId) -> (Option<SaUsage>, Option<SaUsage>) {
         let tables = self.shared.tables.load();
         let inbound = tables.inbound_sas().find(|sa| sa.id() == id).map(|sa| sa.usage());
-        let outbound = tables.outbound_sas().find(|sa| sa.id() == id).map(|sa| sa.usage());
+        let outbound = self.outbounds.get(&id).map(|sa| sa.usage());
         (inbound, outbound)
     }
 
