@@ -9,10 +9,10 @@ mod traffic;
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use espalier_api::{MeshStatus, RotationStatus};
 use espalier_e2e::lab::{Host, UPLINK};
@@ -75,6 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     for agent in &mut mesh.agents {
         ensure!(agent.terminate()?.success(), "an agent failed at its end:\n{}", agent.log());
     }
+    if !good {
+        explain(&mesh);
+    }
     ensure!(mesh.controller.terminate()?.success(), "the controller failed at its end:\n{}", mesh.controller.log());
     Ok(good)
 }
@@ -103,10 +106,16 @@ fn form(mesh: &mut Mesh, report: &mut Report, account: &Account) -> Result<MeshS
 
 /// Pings between all pairs, both ways, in both families.
 fn ping_all(mesh: &Mesh, status: &MeshStatus, report: &mut Report, account: &Account) -> Result<()> {
-    for (from, to) in ordered_pairs(mesh) {
-        for ipv4 in [true, false] {
-            let (source, target) = (address(status, from, ipv4)?, address(status, to, ipv4)?);
-            let pings = ping_from(from, source, target, 3, 56)?;
+    for ipv4 in [true, false] {
+        let ends = |(from, to)| Ok((from, address(status, from, ipv4)?, address(status, to, ipv4)?));
+        let ends = ordered_pairs(mesh).into_iter().map(ends).collect::<Result<Vec<_>>>()?;
+        let all: Vec<_> = thread::scope(|scope| {
+            let start = |(from, source, target)| scope.spawn(move || ping_from(from, source, target, 3, 56));
+            let running: Vec<_> = ends.iter().copied().map(start).collect();
+            running.into_iter().map(|pinging| pinging.join().map_err(|_| anyhow!("a thread panicked"))).collect()
+        });
+        for ((_, source, target), pings) in ends.iter().zip(all) {
+            let pings = pings??;
             report.pings_total += pings.sent;
             report.pings_ok += pings.received;
             if pings.lost() > 0 {
@@ -182,6 +191,16 @@ fn outage(mesh: &mut Mesh, report: &mut Report, account: &Account) -> Result<()>
         "{seconds:.1} s without a controller: {lost_packets} of {packets_sent} packets lost; all nodes are back"
     ));
     Ok(())
+}
+
+/// Shows what the agents have to say when a check did not hold: warnings, and packets that they dropped.
+fn explain(mesh: &Mesh) {
+    for (host, agent) in mesh.lab.hosts.iter().zip(&mesh.agents) {
+        let log = agent.log();
+        let telling =
+            log.lines().filter(|line| [" WARN ", " ERROR ", "dropped"].iter().any(|word| line.contains(word)));
+        telling.for_each(|line| eprintln!("  node-{}: {line}", host.number));
+    }
 }
 
 /// Says how to look around, and waits for Ctrl-C.

@@ -45,7 +45,20 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
     let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     let doc = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
-    let unit = ["test", "--release", "--workspace", "--exclude", "espalier-e2e", "--no-fail-fast", "--quiet"];
+    // Always the whole workspace: another selection would have other features, and everything built anew.
+    let unit = [
+        "test",
+        "--release",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--test",
+        "grpc",
+        "--test",
+        "rest",
+        "--no-fail-fast",
+        "--quiet",
+    ];
     let e2e = |test| ["test", "--release", "--workspace", "--test", test, "--no-fail-fast", "--quiet"];
     let simulation = ["test", "--release", "--workspace", "--test", "simulation", "--quiet"];
     let mut suites = vec![
@@ -53,7 +66,7 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         cargo("format", minutes(1), &["fmt", "--all", "--check"], &[])?,
         cargo("build", minutes(15), &["build", "--release", "--workspace", "--quiet"], &[])?,
         cargo("lints", minutes(10), &clippy, &[])?,
-        cargo("unit", minutes(10), &unit, &[])?,
+        cargo("unit", minutes(15), &unit, &[])?,
     ];
     if !quick {
         suites.push(cargo("simulation", minutes(3), &simulation, &[("ESPALIER_SEEDS", "100")])?);
