@@ -68,10 +68,10 @@ pub struct Settings {
     /// Names and addresses at which the controller is reached, for its certificate [default: localhost, 127.0.0.1, ::1].
     #[arg(long = "name", env = "ESPALIER_NAMES", value_name = "NAME", value_delimiter = ',')]
     names: Option<Vec<String>>,
-    /// Where gRPC listens [default: [::]:7443].
+    /// Where gRPC listens [default: port 7443 of every address].
     #[arg(long, env = "ESPALIER_GRPC", value_name = "ADDRESS")]
     grpc: Option<SocketAddr>,
-    /// Where REST listens [default: [::]:7080].
+    /// Where REST listens [default: port 7080 of every address].
     #[arg(long, env = "ESPALIER_REST", value_name = "ADDRESS")]
     rest: Option<SocketAddr>,
     /// Where health and metrics listen, without TLS [default: 127.0.0.1:9471].

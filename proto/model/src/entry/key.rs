@@ -127,7 +127,7 @@ pub(crate) mod hex {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Reads what [`write`] writes.
+    /// Reads what [`write()`] writes.
     pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
         let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
         pairs.iter().map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
