@@ -3,9 +3,13 @@
 mod client;
 pub mod enrol;
 mod files;
+mod plans;
+mod renewal;
 pub mod state;
 mod tls;
 mod verify;
+
+use std::net::SocketAddr;
 
 use espalier_ike::CertificateIdentity;
 use espalier_model::envelope::Version;
@@ -19,6 +23,8 @@ use state::State;
 pub enum ControlEvent {
     /// A plan to carry out. It is on disk already.
     Plan(Box<NodePlan>, Version),
+    /// Where the controller is: it must stay within reach, whatever the policy says.
+    Address(SocketAddr),
     /// A new key and certificate to prove the node's identity with.
     Identity(Box<CertificateIdentity>),
 }
@@ -29,11 +35,23 @@ enum Verdict {
     Refused(Version, String),
 }
 
+/// How the connection stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The address that was tried last.
+    pub controller: String,
+    /// Whether plans come and reports go.
+    pub up: bool,
+    /// Why not.
+    pub reason: String,
+}
+
 /// The connection to the controller, kept up by a task of its own.
 pub struct Control {
     events: mpsc::Receiver<ControlEvent>,
     verdicts: mpsc::Sender<Verdict>,
     sas: watch::Sender<Vec<IkeSa>>,
+    connection: watch::Receiver<Connection>,
 }
 
 /// Plans and certificates under way: the task waits while the node is busy.
@@ -46,9 +64,10 @@ impl Control {
         let (event_sender, events) = mpsc::channel(UNDER_WAY);
         let (verdicts, verdict_receiver) = mpsc::channel(UNDER_WAY);
         let sas = watch::Sender::new(Vec::new());
-        let client = client::Client::new(state, event_sender, verdict_receiver, sas.subscribe());
+        let (noted, connection) = watch::channel(Connection::default());
+        let client = client::Client::new(state, event_sender, verdict_receiver, sas.subscribe(), noted);
         tokio::spawn(client.run());
-        Self { events, verdicts, sas }
+        Self { events, verdicts, sas, connection }
     }
 
     /// Waits for the next event. Dropping the future loses none.
@@ -72,6 +91,12 @@ impl Control {
     /// Reports the SAs that stand.
     pub fn report(&self, sas: Vec<IkeSa>) {
         self.sas.send_replace(sas);
+    }
+
+    /// Returns how the connection stands.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.connection.borrow().clone()
     }
 
     fn say(&self, verdict: Verdict) {

@@ -8,6 +8,8 @@ pub mod network;
 mod node;
 pub mod port500;
 pub mod reconcile;
+pub mod settings;
+pub mod status;
 
 /// Writes an error with its causes.
 fn error_chain(error: &dyn std::error::Error) -> String {

@@ -1,19 +1,21 @@
 //! `espalier-agent`: the command line.
 
 use std::fs;
-use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use espalier_agent::control::enrol::enrol;
+use espalier_agent::control::enrol::Enrolment;
 use espalier_agent::control::state::State;
+use espalier_agent::settings::{Settings, USUAL_SOCKET};
+use espalier_agent::status::{self, Asker, Question};
 use espalier_agent::{driver, network};
 use espalier_model::identity::Name;
 use espalier_model::join::JoinToken;
 use espalier_model::plan::NodePlan;
+use tokio::sync::mpsc::Receiver;
 use tracing_subscriber::EnvFilter;
 
 /// Runs the tunnels of one node.
@@ -28,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Brings the node's tunnels up and keeps them: from a plan file, or as the controller says.
     Run(Box<Run>),
+    /// Shows how the running agent fares: controller, peers, SAs, packets dropped. Fails where something is down.
+    Status(Show),
     /// Takes the leak guard, the routes and the rules down: protected traffic may leave in the clear from here on.
     Leave,
 }
@@ -35,26 +39,26 @@ enum Command {
 #[derive(Args)]
 struct Run {
     /// The plan of the node, YAML or JSON. There is no controller then.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["controllers", "token_file", "name", "endpoints"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "controllers", "token_file", "name", "endpoints", "state"])]
     plan: Option<PathBuf>,
     /// Writes the keys of every SA into this folder, for Wireshark. Whoever reads them reads the traffic.
     #[arg(long, value_name = "DIR", requires = "plan")]
     keylog: Option<PathBuf>,
-    /// The controller, as HOST:PORT; several are tried in turn.
-    #[arg(long = "controller", env = "ESPALIER_CONTROLLERS", value_name = "ADDRESS", value_delimiter = ',')]
-    controllers: Vec<String>,
-    /// The file with the join token; needed until the node is enrolled.
-    #[arg(long, env = "ESPALIER_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// The name under which the node enrols [default: the host's name].
-    #[arg(long, env = "ESPALIER_NODE_NAME", value_name = "NAME")]
-    name: Option<Name>,
-    /// An underlay address at which peers reach the node; needed until the node is enrolled.
-    #[arg(long = "endpoint", env = "ESPALIER_ENDPOINTS", value_name = "ADDRESS", value_delimiter = ',')]
-    endpoints: Vec<IpAddr>,
-    /// The folder of the node's key, certificate and last plan.
-    #[arg(long, env = "ESPALIER_STATE", value_name = "DIR", default_value = "/var/lib/espalier")]
-    state: PathBuf,
+    /// The configuration file [default: /etc/espalier/agent.toml, where it exists].
+    #[arg(long, env = "ESPALIER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Args)]
+struct Show {
+    /// The agent's local socket.
+    #[arg(long, env = "ESPALIER_SOCKET", value_name = "FILE", default_value = USUAL_SOCKET)]
+    socket: PathBuf,
+    /// Everything, as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -74,52 +78,94 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Run(options) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                match &options.plan {
-                    Some(plan) => run_file(plan, options.keylog.as_deref()).await,
-                    None => run_managed(&options).await,
-                }
-            })?;
+            runtime.block_on(run_agent(*options))?;
         }
+        Command::Status(show) => show_status(&show)?,
         Command::Leave => network::leave()?,
     }
     Ok(())
 }
 
-async fn run_file(plan: &Path, keylog: Option<&Path>) -> Result<()> {
+async fn run_agent(options: Run) -> Result<()> {
+    // A configuration file is for a node with a controller.
+    let settings =
+        if options.plan.is_some() { options.settings } else { options.settings.over(options.config.as_deref())? };
+    let (asker, questions) = Asker::new();
+    // Who cannot be watched still protects.
+    if let Err(error) = status::serve_socket(settings.socket(), asker.clone()) {
+        tracing::warn!(socket = %settings.socket().display(), %error, "no local socket: status will not answer");
+    }
+    if let Err(error) = status::serve_http(settings.metrics(), asker).await {
+        tracing::warn!(address = %settings.metrics(), %error, "no metrics and no health probes");
+    }
+    match &options.plan {
+        Some(plan) => run_file(plan, options.keylog.as_deref(), questions).await,
+        None => Ok(driver::run_managed(enrolled(&settings).await?, questions).await?),
+    }
+}
+
+async fn run_file(plan: &Path, keylog: Option<&Path>, questions: Receiver<Question>) -> Result<()> {
     let text = fs::read_to_string(plan).with_context(|| format!("cannot read plan {}", plan.display()))?;
     let node = NodePlan::parse(&text).with_context(|| format!("plan {}", plan.display()))?;
     let node = node.within(plan.parent().unwrap_or_else(|| Path::new("")));
-    Ok(driver::run(&node, keylog).await?)
+    Ok(driver::run(&node, keylog, questions).await?)
 }
 
-/// Enrols where the node has not been, and runs.
-async fn run_managed(options: &Run) -> Result<()> {
-    let Run { controllers, endpoints, state: folder, .. } = options;
-    let state = match State::load(folder)? {
-        Some(mut state) => {
-            if let Some(name) = options.name.as_ref().filter(|name| *name != state.name()) {
-                bail!("{} is the state of node {}, not of {name}: name another folder", folder.display(), state.name());
+fn show_status(show: &Show) -> Result<()> {
+    let path = show.socket.display();
+    let status = status::ask(&show.socket)
+        .with_context(|| format!("no agent answers at {path}: is it running, and are you root?"))?;
+    let text = if show.json { serde_json::to_string_pretty(&status)? + "\n" } else { status.to_string() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    if status.is_ready() { Ok(()) } else { bail!("not everything that the plan wants is up") }
+}
+
+/// Returns the state of the node: the one on disk, or a new one where the node has not enrolled yet.
+async fn enrolled(settings: &Settings) -> Result<State> {
+    let folder = settings.state();
+    let Some(mut state) = State::load(folder)? else { return enrol(settings, None).await };
+    if let Some(name) = settings.name.as_ref().filter(|name| *name != state.name()) {
+        bail!("{} is the state of node {}, not of {name}: name another folder", folder.display(), state.name());
+    }
+    if let Err(error) = state.relocate(&settings.controllers, &settings.endpoints) {
+        tracing::error!(%error, "the new addresses are used, but not kept for the next start");
+    }
+    if state.has_ended() && settings.token_file.is_some() {
+        match enrol(settings, Some(&state)).await {
+            Ok(state) => return Ok(state),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the certificate has ended, and is not replaced")
             }
-            state.relocate(controllers.clone(), endpoints.clone())?;
-            state
         }
-        None => {
-            let Some(file) = &options.token_file else {
-                bail!(
-                    "this node is not enrolled: give --token-file, --controller and --endpoint, or a plan with --plan"
-                );
-            };
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read token {}", file.display()))?;
-            let token: JoinToken = text.parse().with_context(|| format!("token {}", file.display()))?;
-            if controllers.is_empty() || endpoints.is_empty() {
-                bail!("enrolment needs --controller HOST:PORT and --endpoint ADDRESS");
-            }
-            let name = options.name.clone().map_or_else(host_name, Ok)?;
-            enrol(controllers, &token, &name, endpoints, folder).await?
-        }
+    } else if state.has_ended() {
+        tracing::error!("the certificate of this node has ended: start it with --token-file to enrol it again");
+    }
+    Ok(state)
+}
+
+/// Enrols with the join token: a new node, or one whose certificate has ended.
+async fn enrol(settings: &Settings, ended: Option<&State>) -> Result<State> {
+    let Some(file) = &settings.token_file else {
+        bail!("this node is not enrolled: give --token-file, --controller and --endpoint, or a plan with --plan");
     };
-    Ok(driver::run_managed(state).await?)
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read token {}", file.display()))?;
+    let token: JoinToken = text.parse().with_context(|| format!("token {}", file.display()))?;
+    let (controllers, endpoints) = match ended {
+        Some(state) => (state.controllers(), state.endpoints()),
+        None => (settings.controllers.as_slice(), settings.endpoints.as_slice()),
+    };
+    if controllers.is_empty() || endpoints.is_empty() {
+        bail!("enrolment needs --controller HOST:PORT and --endpoint ADDRESS");
+    }
+    let name = match ended {
+        Some(state) => state.name().clone(),
+        None => settings.name.clone().map_or_else(host_name, Ok)?,
+    };
+    let enrolment = Enrolment { controllers, token: &token, name: &name, endpoints, folder: settings.state() };
+    Ok(match ended {
+        Some(state) => enrolment.again(state).await?,
+        None => enrolment.first().await?,
+    })
 }
 
 /// Takes the first part of the host's name.

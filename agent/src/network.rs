@@ -3,7 +3,7 @@
 //! The order fails closed: the guard stands before the first route, and the guard and the unreachable routes outlive the agent.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use espalier_esp::inner_mtu;
 use espalier_model::plan::NodePlan;
@@ -19,11 +19,14 @@ pub const INTERFACE: &str = "espalier0";
 /// The mark of the agent's own sockets: their packets are the tunnel's outside.
 pub const MARK: u32 = 0x4553_5000;
 const TABLE: u32 = 4500;
+const MAIN: u32 = 254;
 const PRIORITY: u32 = 100;
+const SSH_PRIORITY: u32 = 99;
 /// Behind the tunnel's own routes: what has no tunnel is refused, not sent in the clear.
 const LAST_METRIC: u32 = 4_000_000;
 const TUNNEL_METRIC: u32 = 100;
 const SSH: u16 = 22;
+const TCP: u8 = 6;
 /// The smallest underlay in common use; every path carries it or fragments IKE.
 const UNDERLAY_MTU: u16 = 1500;
 
@@ -32,6 +35,7 @@ pub struct Network {
     index: u32,
     addresses: BTreeSet<IpNet>,
     protected: BTreeSet<IpNet>,
+    controller: Option<SocketAddr>,
 }
 
 impl Network {
@@ -41,12 +45,13 @@ impl Network {
     /// What the kernel refused, with its remedy.
     pub fn set_up(plan: &NodePlan) -> Result<(Self, Tun), espalier_sys::Error> {
         let mut netlink = Netlink::open()?;
-        fence(&mut netlink, plan)?;
+        fence(&mut netlink, plan, None)?;
         for ipv6 in [false, true] {
             netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
         }
         let tun = Tun::create(INTERFACE)?;
-        let mut network = Self { index: tun.index(), addresses: BTreeSet::new(), protected: BTreeSet::new() };
+        let mut network =
+            Self { index: tun.index(), addresses: BTreeSet::new(), protected: BTreeSet::new(), controller: None };
         network.give_addresses(&mut netlink, plan)?;
         let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
         netlink.set_mtu(network.index, u32::from(inner_mtu(UNDERLAY_MTU, ipv4)))?;
@@ -61,9 +66,21 @@ impl Network {
     /// What the kernel refused; what was done before stays.
     pub fn follow(&mut self, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
         let mut netlink = Netlink::open()?;
-        fence(&mut netlink, plan)?;
+        fence(&mut netlink, plan, self.controller)?;
         self.give_addresses(&mut netlink, plan)?;
         self.route(&mut netlink, plan)
+    }
+
+    /// Leaves a way to the controller open, whatever the plan protects: it alone could mend a plan that locks it out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn keep_in_reach(&mut self, plan: &NodePlan, controller: SocketAddr) -> Result<(), espalier_sys::Error> {
+        if self.controller == Some(controller) {
+            return Ok(());
+        }
+        self.controller = Some(controller);
+        fence(&mut Netlink::open()?, plan, self.controller)
     }
 
     fn give_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
@@ -101,17 +118,36 @@ impl Network {
 }
 
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.
-fn fence(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+fn fence(netlink: &mut Netlink, plan: &NodePlan, controller: Option<SocketAddr>) -> Result<(), espalier_sys::Error> {
     let strict = plan.strict.iter().map(IpNet::trunc);
     let guarded: BTreeSet<IpNet> = strict.chain(reconcile::protected(plan)).collect();
-    Guard::apply(&guard(plan, &guarded))?;
+    Guard::apply(&guard(plan, &guarded, controller))?;
     for destination in &guarded {
         let (destination, target) = (*destination, Target::Unreachable);
         netlink.replace_route(&Route { destination, table: TABLE, metric: LAST_METRIC, target, source: None })?;
     }
+    keep_ssh_out(netlink, plan)?;
     let standing = netlink.routes(TABLE)?;
     for route in standing.iter().filter(|r| r.metric == LAST_METRIC && !guarded.contains(&r.destination)) {
         netlink.delete_route(route)?;
+    }
+    Ok(())
+}
+
+/// Keeps answers of SSH at the underlay addresses out of the tunnel: no policy locks an administrator out.
+fn keep_ssh_out(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+    let rule = |address: &IpAddr| Rule {
+        from: Some(IpNet::from(*address)),
+        protocol: Some(TCP),
+        source_ports: Some(SSH..=SSH),
+        ..Rule::new(address.is_ipv6(), SSH_PRIORITY, MAIN)
+    };
+    let wanted: Vec<_> = plan.node.endpoints.iter().map(rule).collect();
+    for rule in &wanted {
+        netlink.add_rule(rule)?;
+    }
+    for rule in netlink.rules(MAIN)?.iter().filter(|rule| rule.priority == SSH_PRIORITY && !wanted.contains(rule)) {
+        netlink.delete_rule(rule)?;
     }
     Ok(())
 }
@@ -122,7 +158,8 @@ fn fence(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Err
 /// What the kernel refused.
 pub fn leave() -> Result<(), espalier_sys::Error> {
     let mut netlink = Netlink::open()?;
-    for rule in netlink.rules(TABLE)? {
+    let ssh = netlink.rules(MAIN)?.into_iter().filter(|rule| rule.priority == SSH_PRIORITY);
+    for rule in netlink.rules(TABLE)?.into_iter().chain(ssh) {
         netlink.delete_rule(&rule)?;
     }
     for route in netlink.routes(TABLE)? {
@@ -131,15 +168,29 @@ pub fn leave() -> Result<(), espalier_sys::Error> {
     Guard::remove()
 }
 
-fn guard(plan: &NodePlan, guarded: &BTreeSet<IpNet>) -> GuardSpec {
+fn guard(plan: &NodePlan, guarded: &BTreeSet<IpNet>, controller: Option<SocketAddr>) -> GuardSpec {
     let ours = plan.node.addresses.iter().map(|a| IpNet::from(a.addr()));
     let served = plan.rules.iter().flat_map(|rule| rule.local.iter().map(IpNet::trunc));
-    let ssh = |side| Exemption { transport: Transport::Tcp, ports: SSH..=SSH, side };
+    // At the underlay address only: sessions to the mesh address belong into the tunnel.
+    let ssh = plan.node.endpoints.iter().map(|address| Exemption {
+        transport: Transport::Tcp,
+        ports: SSH..=SSH,
+        side: Side::Local,
+        own: Some(*address),
+        other: None,
+    });
+    let controller = controller.map(|address| Exemption {
+        transport: Transport::Tcp,
+        ports: address.port()..=address.port(),
+        side: Side::Remote,
+        own: None,
+        other: Some(address.ip()),
+    });
     GuardSpec {
         protected: guarded.iter().copied().collect(),
         local: ours.chain(served).collect::<BTreeSet<_>>().into_iter().collect(),
         tunnel_interface: INTERFACE.to_owned(),
         mark: MARK,
-        exempt: vec![ssh(Side::Local)],
+        exempt: controller.into_iter().chain(ssh).collect(),
     }
 }

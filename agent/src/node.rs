@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use espalier_crypto::random;
 use espalier_esp::DropReason;
+use espalier_ike::certificate::validity;
 use espalier_ike::keylog::KeylogLine;
 use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
-use espalier_proto::v1::{ChildSa, IkeSa};
 use espalier_sys::udp::UdpSocket;
 use tokio::sync::mpsc;
 
@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// A burst of a whole mesh; beyond it the peers send again.
 const IKE_DATAGRAMS: usize = 4_096;
 
+mod report;
+
 /// All parts of a node.
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
@@ -40,6 +42,7 @@ pub(crate) struct Node {
     port500: Port500,
     keylog: Option<PathBuf>,
     changed: bool,
+    certificate_not_after: Option<u64>,
 }
 
 impl Node {
@@ -51,6 +54,7 @@ impl Node {
     ) -> Result<Self, RunError> {
         let mut seed = [0; 32];
         random(&mut seed);
+        let certificate_not_after = certificate.as_ref().and_then(not_after);
         let config = reconcile::endpoint(plan, certificate, keylog.is_some())?;
         let endpoint = Endpoint::new(config, seed)?;
         let peers = reconcile::peers(plan)?;
@@ -62,32 +66,57 @@ impl Node {
         let mut plane = Userspace::start(tun, outside, sender)?;
         plane.apply(&plan.rules)?;
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
-        let mut node = Self { endpoint, plane, ike, plan, network, port500, keylog, changed: true };
+        let mut node =
+            Self { endpoint, plane, ike, plan, network, port500, keylog, changed: true, certificate_not_after };
         node.endpoint.configure(now(), peers);
         tracing::info!(node = %node.plan.node.id, peers = node.plan.peers.len(), rules = node.plan.rules.len(), "running");
         node.drain();
         Ok(node)
     }
 
-    /// Changes to another plan: what can fail for the plan's own sake does so before anything has changed.
+    /// Changes to another plan: what can fail for the plan's own sake does so before anything has changed. What Linux refuses
+    /// later brings the plan before back.
     pub(crate) fn apply(&mut self, plan: &NodePlan) -> Result<(), RunError> {
-        let peers = reconcile::peers(plan)?;
-        let trust = reconcile::trust(plan)?;
-        if plan.trust != self.plan.trust || plan.revoked != self.plan.revoked {
-            self.endpoint.set_trust(now(), trust, plan.revoked.iter().cloned().collect())?;
+        reconcile::peers(plan)?;
+        reconcile::trust(plan)?;
+        let before = std::mem::replace(&mut self.plan, plan.clone());
+        let done = self.change(&before, plan);
+        if let Err(error) = &done {
+            tracing::error!(
+                error = crate::error_chain(error),
+                "the plan cannot be carried out; back to the one before"
+            );
+            if let Err(error) = self.change(plan, &before) {
+                tracing::error!(error = crate::error_chain(&error), "the plan before cannot be carried out either");
+            }
+            self.plan = before;
+        }
+        self.drain();
+        done
+    }
+
+    fn change(&mut self, from: &NodePlan, to: &NodePlan) -> Result<(), RunError> {
+        let peers = reconcile::peers(to)?;
+        if to.trust != from.trust || to.revoked != from.revoked {
+            let trust = reconcile::trust(to)?;
+            self.endpoint.set_trust(now(), trust, to.revoked.iter().cloned().collect())?;
         }
         // First what may pass, then who may send it, then where it goes.
-        self.plane.apply(&plan.rules)?;
+        self.plane.apply(&to.rules)?;
         self.endpoint.configure(now(), peers);
-        self.network.follow(plan)?;
-        tracing::info!(peers = plan.peers.len(), rules = plan.rules.len(), "plan carried out");
-        self.plan = plan.clone();
-        self.drain();
+        self.network.follow(to)?;
+        tracing::info!(peers = to.peers.len(), rules = to.rules.len(), "plan carried out");
         Ok(())
+    }
+
+    /// Leaves a way to the controller open in the leak guard.
+    pub(crate) fn keep_in_reach(&mut self, controller: SocketAddr) -> Result<(), espalier_sys::Error> {
+        self.network.keep_in_reach(&self.plan, controller)
     }
 
     /// Proves the node's identity with another certificate from now on.
     pub(crate) fn renew(&mut self, certificate: CertificateIdentity) {
+        self.certificate_not_after = not_after(&certificate);
         let config = reconcile::endpoint(&self.plan, Some(certificate), false);
         let set = config.map_err(RunError::from).and_then(|config| Ok(self.endpoint.set_identity(now(), config)?));
         if let Err(error) = set {
@@ -112,33 +141,6 @@ impl Node {
     /// Tells whether SAs have come or gone since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
-    }
-
-    /// Describes the SAs that stand.
-    pub(crate) fn report(&self) -> Vec<IkeSa> {
-        let (unix, present) = (now().unix, Instant::now());
-        let child = |child: &espalier_ike::ChildStatus| {
-            let (inbound, outbound) = self.plane.usage(child.id);
-            ChildSa {
-                rule: child.rule.to_string(),
-                spi_in: child.inbound.get(),
-                spi_out: child.outbound.get(),
-                packets_in: inbound.map_or(0, |usage| usage.packets),
-                packets_out: outbound.map_or(0, |usage| usage.packets),
-                lost: None,
-            }
-        };
-        let sa = |sa: &espalier_ike::IkeStatus| IkeSa {
-            peer: sa.peer.to_string(),
-            spi_i: sa.spis.initiator.0,
-            spi_r: sa.spis.responder.0,
-            path: format!("{} > {}", sa.path.local, sa.path.remote),
-            established_unix: i64::try_from(unix.saturating_sub(present.duration_since(sa.since).as_secs()))
-                .unwrap_or(0),
-            key_epoch: sa.key_epoch,
-            child_sas: sa.children.iter().map(child).collect(),
-        };
-        self.endpoint.status().iter().map(sa).collect()
     }
 
     /// Carries out all orders, and returns when the endpoint wants to be woken.
@@ -192,6 +194,11 @@ impl Node {
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         writeln!(file, "{}", line.text())
     }
+}
+
+/// Returns the Unix second until which all of a chain is good.
+fn not_after(certificate: &CertificateIdentity) -> Option<u64> {
+    certificate.chain.iter().filter_map(|der| validity(der).ok()).map(|life| life.1).min()
 }
 
 /// Reads both clocks.

@@ -86,11 +86,13 @@ pub struct Settings {
 }
 
 impl Config {
-    /// Puts file and settings together.
+    /// Puts file and settings together; the usual file is used where it exists and no other is named.
     ///
     /// # Errors
     /// The file cannot serve, or the mesh cannot be.
     pub fn load(file: Option<&Path>, over: Settings) -> Result<Self, ConfigError> {
+        let usual = Path::new(USUAL_FILE);
+        let file = file.or_else(|| usual.exists().then_some(usual));
         let under = file.map_or_else(|| Ok(Settings::default()), read)?;
         let path = |over: Option<PathBuf>, under: Option<PathBuf>, usual: &str| {
             over.or(under).unwrap_or_else(|| PathBuf::from(usual))
@@ -126,6 +128,8 @@ impl Config {
     }
 }
 
+/// The usual file, which need not exist.
+const USUAL_FILE: &str = "/etc/espalier/controller.toml";
 const USUAL_POOL: IpNet = IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 64, 0, 0), 16));
 
 fn read(file: &Path) -> Result<Settings, ConfigError> {

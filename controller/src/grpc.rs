@@ -49,6 +49,7 @@ fn status(error: impl Into<AppError>) -> Status {
     let text = error.to_string();
     match error {
         AppError::Store(StoreError::Token(_)) => Status::unauthenticated(text),
+        AppError::Store(StoreError::Revoked(_)) => Status::permission_denied(text),
         AppError::Store(StoreError::OtherKey(_)) => Status::already_exists(text),
         AppError::Store(StoreError::Full) => Status::resource_exhausted(text),
         AppError::Pki(crate::pki::PkiError::Csr(_)) => Status::invalid_argument(text),

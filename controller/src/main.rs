@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The configuration file.
+    /// The configuration file [default: /etc/espalier/controller.toml, where it exists].
     #[arg(long, env = "ESPALIER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Write logs as JSON, a line each.

@@ -58,6 +58,9 @@ pub enum StoreError {
     /// A node of that name holds another key.
     #[error("node {0} is enrolled with another key: delete it first, or enrol with its old key")]
     OtherKey(String),
+    /// A node's certificate was revoked, so its key is not trusted.
+    #[error("the certificate of node {0} was revoked: delete the node, then enrol it with a new key")]
+    Revoked(String),
     /// Every address of a pool is taken.
     #[error("the address pools have no address left: enlarge them or delete nodes")]
     Full,

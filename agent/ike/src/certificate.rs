@@ -151,12 +151,12 @@ impl Authority {
     }
 }
 
-/// Returns the Unix second until which a certificate in DER is valid.
+/// Returns the first and the last Unix second at which a certificate in DER is valid.
 ///
 /// # Errors
 /// `Malformed` when it is not a certificate.
-pub fn not_after(der: &[u8]) -> Result<u64, CertificateError> {
-    parse(der).map(|certificate| seconds(&certificate.validity.not_after))
+pub fn validity(der: &[u8]) -> Result<(u64, u64), CertificateError> {
+    parse(der).map(|c| (seconds(&c.validity.not_before), seconds(&c.validity.not_after)))
 }
 
 /// Accepts a certificate without purposes, and one that is for IPsec or for either role in TLS (RFC 4945 §5.1.3.12).

@@ -1,11 +1,13 @@
 //! TLS 1.3 to the controller, under the name that no node can obtain, whatever address is dialled.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use espalier_crypto::{equal, sha256};
 use espalier_model::identity::DomainName;
+use espalier_sys::set_mark;
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,37 +16,50 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use crate::network::MARK;
+
 const PATIENCE: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Connects to a controller.
+/// Returns where a controller is, by its name or address.
+pub(super) async fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let found = timeout(PATIENCE, lookup_host(address)).await.map_err(|_| late(&address))??;
+    found.into_iter().next().ok_or_else(|| io::Error::other(format!("{address} has no address")))
+}
+
+/// Connects to a controller. The packets carry the agent's mark: no policy sends them into a tunnel.
 pub(super) async fn connect(
-    address: &str,
+    address: SocketAddr,
     trust_domain: &DomainName,
     config: ClientConfig,
 ) -> Result<Channel, tonic::transport::Error> {
     let connector = TlsConnector::from(Arc::new(config));
     let name = format!("controller.{trust_domain}");
-    let address = address.to_owned();
     let dial = service_fn(move |_| {
-        let (connector, name, address) = (connector.clone(), name.clone(), address.clone());
+        let (connector, name) = (connector.clone(), name.clone());
         async move {
             let name = ServerName::try_from(name).map_err(io::Error::other)?;
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer"));
-            let stream = timeout(PATIENCE, TcpStream::connect(&address)).await.map_err(late)??;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            set_mark(&socket, MARK).map_err(io::Error::other)?;
+            let stream = timeout(PATIENCE, socket.connect(address)).await.map_err(|_| late(&address))??;
             stream.set_nodelay(true)?;
-            timeout(PATIENCE, connector.connect(name, stream)).await.map_err(late)?.map(TokioIo::new)
+            let connected = timeout(PATIENCE, connector.connect(name, stream)).await.map_err(|_| late(&address))?;
+            connected.map(TokioIo::new)
         }
     });
     // TLS is the connector's; the scheme only fills the request's address.
     let endpoint = Endpoint::from_static("http://controller").http2_keep_alive_interval(KEEPALIVE);
     endpoint.keep_alive_timeout(PATIENCE).keep_alive_while_idle(true).connect_with_connector(dial).await
+}
+
+fn late(address: &impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer"))
 }
 
 /// Trusts what lies under the root with a fingerprint.

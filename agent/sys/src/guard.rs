@@ -10,6 +10,7 @@ mod attribute;
 mod batch;
 mod rules;
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
@@ -41,6 +42,10 @@ pub struct Exemption {
     pub ports: RangeInclusive<u16>,
     /// Where the service runs.
     pub side: Side,
+    /// The only address of this node that it is for; without one, any.
+    pub own: Option<IpAddr>,
+    /// The only address on the other side that it is for; without one, any.
+    pub other: Option<IpAddr>,
 }
 
 /// A protocol with ports.

@@ -17,6 +17,7 @@ pub mod udp;
 pub mod waker;
 
 pub use error::Error;
+pub use option::set_mark;
 
 #[cfg(test)]
 mod testing;

@@ -1,13 +1,24 @@
 //! Socket options.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use crate::error::Error;
 
 /// Sets an option whose value is a plain C value of type `T`.
 pub(crate) fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
     // SAFETY: setsockopt(2) reads `size_of::<T>()` bytes from the pointer, and `value` lives across the call.
     let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size::<T>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts a mark onto every packet that a socket sends.
+///
+/// # Errors
+/// Without `CAP_NET_ADMIN`.
+pub fn set_mark(socket: &impl AsFd, mark: u32) -> Result<(), Error> {
+    let marked = set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark);
+    marked.map_err(|source| Error::with_capability("mark the packets of a socket".to_owned(), "CAP_NET_ADMIN", source))
 }
 
 /// Asks for receive and send buffers beyond the system's limit, and takes the limit where that privilege is missing.

@@ -25,6 +25,8 @@ impl enrolment_server::Enrolment for Enrolment {
         let endpoints = endpoints(&request.endpoints)?;
         let signing = self.app.signing();
         let now = OffsetDateTime::now_utc();
+        // Read first: a rotation that begins meanwhile is then still to be followed.
+        let certificate_epoch = self.app.world().certificate_epoch;
         let issued = signing.authority.issue_node(&name, &request.csr_der, now).map_err(status)?;
         let admission = Admission {
             name: &name,
@@ -47,6 +49,7 @@ impl enrolment_server::Enrolment for Enrolment {
             certificate_chain: issued.chain,
             trust: vec![signing.authority.root().to_vec()],
             plan_signer: format!("spiffe://{domain}/controller/plan-signer"),
+            certificate_epoch,
         }))
     }
 }

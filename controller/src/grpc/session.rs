@@ -85,12 +85,12 @@ impl Exchange {
 
     /// Sends the node what has changed for it, if anything has.
     async fn publish(&mut self, world: &World) -> Result<(), Status> {
-        if world.revoked.contains(&self.caller.serial) {
-            return Err(Status::unauthenticated(format!("certificate {} is revoked", self.caller.serial)));
-        }
         let Some(plan) = planner::plan(world, &self.caller.name) else {
             return Err(Status::unauthenticated(format!("node {} was deleted", self.caller.name)));
         };
+        if world.revoked.contains(&self.caller.serial) {
+            return Err(Status::unauthenticated(format!("certificate {} is revoked", self.caller.serial)));
+        }
         let entries = Entries::of_plan(&plan).map_err(|error| {
             tracing::error!(node = %self.caller.name, %error, "plan cannot be taken apart");
             Status::internal("the plan of this node cannot be made")
@@ -142,7 +142,7 @@ impl Exchange {
             Message::Hello(_) => {}
             Message::Applied(applied) => {
                 let version = Version { epoch: applied.epoch, generation: applied.generation };
-                self.note(|live| live.applied = version);
+                self.note(|live| (live.applied, live.refused) = (version, None));
             }
             Message::Refused(refused) => {
                 let reason: String = refused.reason.chars().take(500).collect();

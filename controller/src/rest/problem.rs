@@ -53,9 +53,11 @@ impl From<StoreError> for Problem {
         let text = error.to_string();
         match error {
             StoreError::Missing(..) => Self::not_found(text),
-            StoreError::Exists(..) | StoreError::OtherKey(_) | StoreError::Full | StoreError::Token(_) => {
-                Self::new(StatusCode::CONFLICT, "this exists already", text)
-            }
+            StoreError::Exists(..)
+            | StoreError::OtherKey(_)
+            | StoreError::Revoked(_)
+            | StoreError::Full
+            | StoreError::Token(_) => Self::new(StatusCode::CONFLICT, "this exists already", text),
             StoreError::Changed(..) => Self::new(StatusCode::PRECONDITION_FAILED, "changed meanwhile", text),
             StoreError::Database(_) | StoreError::Migrate(_) | StoreError::Row(..) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "request failed");

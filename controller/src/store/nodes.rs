@@ -45,18 +45,21 @@ pub struct Admission<'a> {
 
 impl Store {
     /// Admits a node: takes one use of the token, gives it addresses, notes its certificate. A node that asks again with the key
-    /// it was admitted with keeps its addresses.
+    /// that it has was admitted before: it keeps its addresses, and takes no further use of a token that has not expired.
     ///
     /// # Errors
-    /// The token admits nobody, the name is held by another key, or the pools are full. Nothing has changed then.
+    /// The token admits nobody, the name is held by another key, the node's certificate was revoked, or the pools are full.
+    /// Nothing has changed then.
     pub async fn admit(&self, admission: &Admission<'_>) -> Result<()> {
         let mut tx = self.begin().await?;
-        let labels = use_token(&mut tx, admission).await?;
         let name = admission.name.as_str();
         let held = sqlx::query("SELECT key_hash FROM nodes WHERE name = ?").bind(name).fetch_optional(&mut *tx).await?;
-        match held.map(|row| row.get::<Vec<u8>, _>(0)) {
-            Some(hash) if hash != admission.key_hash => return Err(StoreError::OtherKey(name.to_owned())),
-            Some(_) => {}
+        let held = held.map(|row| row.get::<Vec<u8>, _>(0));
+        let again = held.as_deref() == Some(admission.key_hash);
+        let labels = use_token(&mut tx, admission, again).await?;
+        match held {
+            Some(_) if !again => return Err(StoreError::OtherKey(name.to_owned())),
+            Some(_) => refuse_revoked(&mut tx, name).await?,
             None => insert(&mut tx, admission, &labels).await?,
         }
         sqlx::query("INSERT INTO certificates VALUES (?, ?, ?, NULL)")
@@ -136,8 +139,17 @@ impl Store {
     }
 }
 
-/// Takes one use of a token; a token that admits nobody any more is kept, so that its holder hears why.
-async fn use_token(tx: &mut Transaction<'static, Sqlite>, admission: &Admission<'_>) -> Result<Labels> {
+/// Refuses a node whose latest certificate was revoked: somebody may have its key.
+async fn refuse_revoked(tx: &mut Transaction<'static, Sqlite>, name: &str) -> Result<()> {
+    let latest = "SELECT revoked_at FROM certificates WHERE node = ? ORDER BY not_after DESC, rowid DESC LIMIT 1";
+    let row = sqlx::query(latest).bind(name).fetch_optional(&mut **tx).await?;
+    let revoked = row.is_some_and(|row| row.get::<Option<i64>, _>(0).is_some());
+    if revoked { Err(StoreError::Revoked(name.to_owned())) } else { Ok(()) }
+}
+
+/// Takes one use of a token, unless the node was admitted before. A token that admits nobody any more is kept, so that its
+/// holder hears why.
+async fn use_token(tx: &mut Transaction<'static, Sqlite>, admission: &Admission<'_>, again: bool) -> Result<Labels> {
     let row = sqlx::query("SELECT uses_left, expires, labels FROM join_tokens WHERE hash = ?")
         .bind(admission.token_hash)
         .fetch_optional(&mut **tx)
@@ -145,6 +157,9 @@ async fn use_token(tx: &mut Transaction<'static, Sqlite>, admission: &Admission<
     let Some(row) = row else { return Err(StoreError::Token("unknown")) };
     if row.get::<i64, _>(1) <= admission.now {
         return Err(StoreError::Token("expired"));
+    }
+    if again {
+        return json("join token", row.get(2));
     }
     if row.get::<Option<i64>, _>(0) == Some(0) {
         return Err(StoreError::Token("used up"));

@@ -85,6 +85,27 @@ async fn a_name_belongs_to_its_key() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_admitted_needs_no_further_use_of_its_token() {
+    let (_folder, store) = store().await;
+    token(&store, "once", Some(1)).await;
+    admit(&store, "a", "once", "ka", NOW).await.unwrap();
+    assert!(matches!(admit(&store, "b", "once", "kb", NOW).await, Err(StoreError::Token("used up"))));
+    admit(&store, "a", "once", "ka", NOW + 1).await.unwrap();
+    assert!(matches!(admit(&store, "a", "none", "ka", NOW + 2).await, Err(StoreError::Token("unknown"))));
+}
+
+#[tokio::test]
+async fn a_revoked_node_does_not_come_back_with_its_key() {
+    let (_folder, store) = store().await;
+    token(&store, "any", None).await;
+    admit(&store, "a", "any", "ka", NOW).await.unwrap();
+    store.revoke("admin", &format!("aka{NOW}")).await.unwrap();
+    assert!(matches!(admit(&store, "a", "any", "ka", NOW + 1).await, Err(StoreError::Revoked(_))));
+    store.delete_node("admin", "a", NOW).await.unwrap();
+    admit(&store, "a", "any", "kb", NOW + 2).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_change_that_was_made_on_an_old_version_is_refused() {
     let (_folder, store) = store().await;
     let before = store.policy("default").await.unwrap();

@@ -56,7 +56,7 @@ impl Agent {
 pub fn command(host: &Host) -> Result<Command> {
     let program = ours("espalier-agent")?;
     let mut command = host.namespace.command(&program.display().to_string());
-    command.env("ESPALIER_LOG", "debug");
+    command.env("ESPALIER_LOG", "debug").env("ESPALIER_SOCKET", host.folder().join("agent.sock"));
     Ok(command)
 }
 

@@ -190,7 +190,8 @@ pub fn start_agent(host: &Host, token: &str) -> Result<Program> {
     let mut command = host.namespace.command(&ours("espalier-agent")?.display().to_string());
     command.args(["run", "--controller", &format!("{}:7443", outer(Lab::GATEWAY, true)), "--name", &node_name(host)]);
     command.arg("--endpoint").arg(host.outer(true).to_string()).arg("--token-file").arg(file);
-    command.arg("--state").arg(host.folder().join("state")).env("ESPALIER_LOG", "info");
+    command.arg("--state").arg(host.folder().join("state")).arg("--socket").arg(host.folder().join("agent.sock"));
+    command.env("ESPALIER_LOG", "info");
     Program::start(command, &host.folder().join("agent.log"))
 }
 

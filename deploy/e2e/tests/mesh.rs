@@ -1,11 +1,14 @@
 //! The whole: controller and agents, what they do together, and what they answer to what is wrong.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use espalier_e2e::flow::Flow;
+use espalier_e2e::lab::{Lab, outer};
 use espalier_e2e::mesh::{Mesh, address, sas, start_agent};
 use espalier_e2e::ping::ping_from;
+use espalier_sys::netns::NetNs;
 use reqwest::Method;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -72,4 +75,33 @@ fn rotations_of_keys_and_certificates_replace_everything_and_lose_nothing() {
         let delivery = flow.stop().unwrap();
         assert!(delivery.sent > 100 && delivery.lost == 0, "{delivery:?}");
     }
+}
+
+#[test]
+fn no_policy_locks_out_the_controller_or_an_administrator() {
+    let mut mesh = whole(2);
+    let gateway = outer(Lab::GATEWAY, true);
+    let reaches = |from: &NetNs, address: IpAddr, port: u16| {
+        let address = SocketAddr::new(address, port);
+        from.enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(1))).unwrap().is_ok()
+    };
+    let (host, ssh) = (&mesh.lab.hosts[0].namespace, mesh.lab.hosts[0].outer(true));
+    let _servers = [22, 23].map(|port| host.enter(|| TcpListener::bind((ssh, port)).unwrap()).unwrap());
+    assert!(reaches(host, gateway, 7080), "nothing guards the underlay yet");
+    let underlay = r#"{apiVersion: espalier/v1, kind: Mesh, metadata: {name: mesh}, spec: {trustDomain: mesh.example,
+        pools: [10.10.0.0/16, "fd00:10::/64"], scope: [10.9.0.0/24, "fd00:9::/64"]}}"#;
+    mesh.rest.accepted(Method::PUT, "/mesh", underlay).unwrap();
+    mesh.await_whole(SOON).unwrap();
+    assert!(!reaches(host, gateway, 7080), "the underlay is guarded");
+    assert!(reaches(&mesh.lab.switch, ssh, 22), "SSH stays open");
+    assert!(!reaches(&mesh.lab.switch, ssh, 23), "nothing else does");
+    // The controller is found again through the guard, by agents that run and by one that starts.
+    mesh.controller.kill().unwrap();
+    mesh.agents[1].kill().unwrap();
+    mesh.restart_controller().unwrap();
+    mesh.agents[1] = start_agent(&mesh.lab.hosts[1], "espalier1:none").unwrap();
+    mesh.await_whole(SOON).unwrap();
+    let open = underlay.replace(r#"10.9.0.0/24, "fd00:9::/64""#, "");
+    mesh.rest.accepted(Method::PUT, "/mesh", &open).unwrap();
+    mesh.await_status("the guard to open", SOON, |_| reaches(&mesh.lab.hosts[0].namespace, gateway, 7080)).unwrap();
 }

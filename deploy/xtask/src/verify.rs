@@ -56,6 +56,8 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         "grpc",
         "--test",
         "rest",
+        "--test",
+        "control",
         "--no-fail-fast",
         "--quiet",
     ];
@@ -73,6 +75,7 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
+        suites.push(cargo("readme", minutes(2), &e2e("readme"), &[])?);
         suites.push(cargo("mesh", minutes(5), &e2e("mesh"), &[])?);
         suites.push(cargo(
             "demo",

@@ -78,7 +78,13 @@ fn write_chain(batch: &mut Batch, chain: &str, way: Way, spec: &GuardSpec, editi
     if chain == "arriving" {
         accept(Expressions::default().meta(Meta::NetworkProtocol, &[IPV6]).later_fragment());
     }
-    let ike = [500, 4500].map(|port| Exemption { transport: Transport::Udp, ports: port..=port, side: Side::Local });
+    let ike = [500, 4500].map(|port| Exemption {
+        transport: Transport::Udp,
+        ports: port..=port,
+        side: Side::Local,
+        own: None,
+        other: None,
+    });
     for exemption in ike.iter().chain(&spec.exempt) {
         accept(exempted(exemption, way));
     }
@@ -99,21 +105,37 @@ fn exempted(exemption: &Exemption, way: Way) -> Expressions {
         (Side::Local, Way::Out) | (Side::Remote, Way::In) => SOURCE_PORT,
         (Side::Local, Way::In) | (Side::Remote, Way::Out) => DESTINATION_PORT,
     };
-    Expressions::default().meta(Meta::TransportProtocol, &[protocol]).port(offset, &exemption.ports)
+    let mut expressions = Expressions::default();
+    let back = if way == Way::In { Way::Out } else { Way::In };
+    for (address, way) in [(exemption.other, way), (exemption.own, back)] {
+        let Some(address) = address else { continue };
+        let (version, bytes) = match address {
+            IpAddr::V4(v4) => (Version::V4, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (Version::V6, v6.octets().to_vec()),
+        };
+        let (network, _, field) = other_address(version, way);
+        expressions = expressions.meta(Meta::NetworkProtocol, &[network]).bytes(Header::Network, field, &bytes);
+    }
+    expressions.meta(Meta::TransportProtocol, &[protocol]).port(offset, &exemption.ports)
 }
 
 /// The address of the other side is in a set: the source of what comes in, the destination of what goes out.
 fn in_set(set: &str, version: Version, way: Way) -> Expressions {
+    let (protocol, length, offset) = other_address(version, way);
+    let of_version = Expressions::default().meta(Meta::NetworkProtocol, &[protocol]);
+    of_version.in_set(Header::Network, offset, length, set)
+}
+
+/// Returns the number of a version, and the length and place of the other side's address in its header; the way back has our own.
+const fn other_address(version: Version, way: Way) -> (u8, u32, u32) {
     let (protocol, length, source) = match version {
         Version::V4 => (IPV4, 4, 12),
         Version::V6 => (IPV6, 16, 8),
     };
-    let offset = match way {
-        Way::In => source,
-        Way::Out => source + length,
-    };
-    let of_version = Expressions::default().meta(Meta::NetworkProtocol, &[protocol]);
-    of_version.in_set(Header::Network, offset, length, set)
+    match way {
+        Way::In => (protocol, length, source),
+        Way::Out => (protocol, length, source + length),
+    }
 }
 
 /// Returns the ranges of one version's prefixes, ordered and joined where they overlap or touch.

@@ -122,7 +122,7 @@ fn the_tunnel_carries_protected_traffic_and_nothing_else_does_when_it_is_gone() 
 #[test]
 fn exempted_ports_stay_open_on_the_side_they_are_on() {
     let wire = Wire::new();
-    let exempt = |port, side| Exemption { transport: Transport::Tcp, ports: port..=port, side };
+    let exempt = |port, side| Exemption { transport: Transport::Tcp, ports: port..=port, side, own: None, other: None };
     let spec = GuardSpec { exempt: vec![exempt(22, Side::Local), exempt(7443, Side::Remote)], ..whole() };
     apply(&wire.a, &spec);
     for (a, b) in pairs() {
@@ -130,6 +130,42 @@ fn exempted_ports_stay_open_on_the_side_they_are_on() {
         assert!(connects((&wire.a, b, 7443), &wire.b), "the controller at {b}");
         assert!(!connects((&wire.a, b, 22), &wire.b), "ssh from {a}");
         assert!(!connects((&wire.b, a, 7443), &wire.a), "controller's port at {a}");
+    }
+}
+
+#[test]
+fn an_exemption_for_one_of_our_addresses_holds_for_no_other() {
+    let wire = Wire::new();
+    for (a, _) in pairs() {
+        let at = |own: &str| Exemption {
+            transport: Transport::Tcp,
+            ports: 22..=22,
+            side: Side::Local,
+            own: Some(own.parse().unwrap()),
+            other: None,
+        };
+        apply(&wire.a, &GuardSpec { exempt: vec![at(a)], ..whole() });
+        assert!(connects((&wire.b, a, 22), &wire.a), "ssh to {a}");
+        apply(&wire.a, &GuardSpec { exempt: vec![at("192.0.2.99"), at("2001:db8::99")], ..whole() });
+        assert!(!connects((&wire.b, a, 22), &wire.a), "ssh to another address than {a}");
+    }
+}
+
+#[test]
+fn an_exemption_for_one_address_holds_for_no_other() {
+    let wire = Wire::new();
+    for (_, b) in pairs() {
+        let to = |other: &str| Exemption {
+            transport: Transport::Tcp,
+            ports: 7443..=7443,
+            side: Side::Remote,
+            own: None,
+            other: Some(other.parse().unwrap()),
+        };
+        apply(&wire.a, &GuardSpec { exempt: vec![to(b)], ..whole() });
+        assert!(connects((&wire.a, b, 7443), &wire.b), "the controller at {b}");
+        apply(&wire.a, &GuardSpec { exempt: vec![to("192.0.2.99"), to("2001:db8::99")], ..whole() });
+        assert!(!connects((&wire.a, b, 7443), &wire.b), "somebody else at {b}");
     }
 }
 

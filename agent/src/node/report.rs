@@ -1,0 +1,101 @@
+//! What the running node tells of itself: to the controller, and to who asks on the node.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use espalier_esp::DropReason;
+use espalier_ike::{ChildStatus, IkeStatus};
+use espalier_model::plan::PlannedPeer;
+use espalier_model::sa::SaUsage;
+use espalier_proto::v1::{ChildSa, IkeSa};
+
+use super::{Node, now};
+use crate::dataplane::DataPlane;
+use crate::status::{self, PeerStatus, Status, Traffic};
+
+impl Node {
+    /// Describes the SAs that stand.
+    pub(crate) fn report(&self) -> Vec<IkeSa> {
+        let (unix, present) = (now().unix, Instant::now());
+        let child = |child: &ChildStatus| {
+            let (inbound, outbound) = self.plane.usage(child.id);
+            ChildSa {
+                rule: child.rule.to_string(),
+                spi_in: child.inbound.get(),
+                spi_out: child.outbound.get(),
+                packets_in: inbound.map_or(0, |usage| usage.packets),
+                packets_out: outbound.map_or(0, |usage| usage.packets),
+                lost: None,
+            }
+        };
+        let sa = |sa: &IkeStatus| IkeSa {
+            peer: sa.peer.to_string(),
+            spi_i: sa.spis.initiator.0,
+            spi_r: sa.spis.responder.0,
+            path: format!("{} > {}", sa.path.local, sa.path.remote),
+            established_unix: i64::try_from(unix.saturating_sub(present.duration_since(sa.since).as_secs()))
+                .unwrap_or(0),
+            key_epoch: sa.key_epoch,
+            child_sas: sa.children.iter().map(child).collect(),
+        };
+        self.endpoint.status().iter().map(sa).collect()
+    }
+
+    /// Fills in all that the node knows.
+    pub(crate) fn describe(&self, status: &mut Status) {
+        status.node = Some(self.plan.node.id.to_string());
+        status.certificate_not_after = self.certificate_not_after;
+        status.keylog = self.keylog.is_some();
+        let mut standing: BTreeMap<_, Vec<IkeStatus>> = BTreeMap::new();
+        for sa in self.endpoint.status() {
+            standing.entry(sa.peer.clone()).or_default().push(sa);
+        }
+        let none = Vec::new();
+        let peer = |peer: &PlannedPeer| self.peer(peer, standing.get(&peer.id).unwrap_or(&none));
+        status.peers = self.plan.peers.iter().map(peer).collect();
+        let dropped = |reason: &DropReason| (reason.name().to_owned(), self.plane.counters().get(*reason));
+        status.dropped = DropReason::ALL.iter().map(dropped).collect();
+        let counters = self.endpoint.counters();
+        let ike = [
+            ("accepted", counters.accepted),
+            ("malformed", counters.malformed),
+            ("unknown_spi", counters.unknown_spi),
+            ("unauthentic", counters.unauthentic),
+            ("retransmitted", counters.retransmitted),
+            ("unexpected", counters.unexpected),
+            ("refused", counters.refused),
+        ];
+        status.ike = ike.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    }
+
+    fn peer(&self, peer: &PlannedPeer, standing: &[IkeStatus]) -> PeerStatus {
+        let children: Vec<_> = standing.iter().flat_map(|sa| &sa.children).map(|child| self.child(child)).collect();
+        let wanted = self.plan.rules.iter().filter(|rule| rule.peer.as_ref() == Some(&peer.id)).map(|rule| &rule.name);
+        let missing = wanted.filter(|rule| children.iter().all(|child| child.rule != rule.as_str()));
+        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        let latest = standing.iter().max_by_key(|sa| sa.since);
+        PeerStatus {
+            id: peer.id.to_string(),
+            up: latest.is_some() && missing.is_empty(),
+            missing,
+            path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
+            seconds: latest.map_or(0, |sa| Instant::now().saturating_duration_since(sa.since).as_secs()),
+            children,
+        }
+    }
+
+    fn child(&self, child: &ChildStatus) -> status::ChildStatus {
+        let (inbound, outbound) = self.plane.usage(child.id);
+        let inbound = inbound.unwrap_or_default();
+        let traffic = |usage: SaUsage| Traffic { packets: usage.packets, bytes: usage.bytes };
+        status::ChildStatus {
+            rule: child.rule.to_string(),
+            spi_in: child.inbound.get(),
+            spi_out: child.outbound.get(),
+            received: traffic(inbound),
+            sent: traffic(outbound.unwrap_or_default()),
+            replayed: inbound.replayed,
+            unauthentic: inbound.unauthentic,
+        }
+    }
+}

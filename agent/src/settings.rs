@@ -1,0 +1,125 @@
+//! The configuration: `agent.toml`, then `ESPALIER_*` variables, then flags; the later wins.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use espalier_model::identity::Name;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// A configuration that cannot serve.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// The file is not a configuration.
+    #[error("{}: {}", .0.display(), .1)]
+    Syntax(PathBuf, toml::de::Error),
+}
+
+/// What the agent runs with; each field of `agent.toml` has the name of the flag.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// The controller, as HOST:PORT; several are tried in turn.
+    #[arg(long = "controller", env = "ESPALIER_CONTROLLERS", value_name = "ADDRESS", value_delimiter = ',')]
+    pub controllers: Vec<String>,
+    /// The file with the join token; needed until the node is enrolled.
+    #[arg(long, env = "ESPALIER_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The name under which the node enrols [default: the host's name].
+    #[arg(long, env = "ESPALIER_NODE_NAME", value_name = "NAME")]
+    pub name: Option<Name>,
+    /// An underlay address at which peers reach the node; needed until the node is enrolled.
+    #[arg(long = "endpoint", env = "ESPALIER_ENDPOINTS", value_name = "ADDRESS", value_delimiter = ',')]
+    pub endpoints: Vec<IpAddr>,
+    /// The folder of the node's key, certificate and last plan [default: /var/lib/espalier].
+    #[arg(long, env = "ESPALIER_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Where health and metrics listen, without TLS [default: 127.0.0.1:9470].
+    #[arg(long, env = "ESPALIER_METRICS", value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+    /// The local socket that `status` asks [default: /run/espalier/agent.sock].
+    #[arg(long, env = "ESPALIER_SOCKET", value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+}
+
+/// The usual file, which need not exist.
+pub const USUAL_FILE: &str = "/etc/espalier/agent.toml";
+/// The usual local socket.
+pub const USUAL_SOCKET: &str = "/run/espalier/agent.sock";
+
+impl Settings {
+    /// Fills in from a file what was not given; the usual file is used where it exists.
+    ///
+    /// # Errors
+    /// The file cannot serve.
+    pub fn over(self, file: Option<&Path>) -> Result<Self, SettingsError> {
+        let usual = Path::new(USUAL_FILE);
+        let Some(file) = file.or_else(|| usual.exists().then_some(usual)) else { return Ok(self) };
+        let text = fs::read_to_string(file).map_err(|error| SettingsError::Read(file.to_owned(), error))?;
+        let under: Self = toml::from_str(&text).map_err(|error| SettingsError::Syntax(file.to_owned(), error))?;
+        Ok(Self {
+            controllers: if self.controllers.is_empty() { under.controllers } else { self.controllers },
+            token_file: self.token_file.or(under.token_file),
+            name: self.name.or(under.name),
+            endpoints: if self.endpoints.is_empty() { under.endpoints } else { self.endpoints },
+            state: self.state.or(under.state),
+            metrics: self.metrics.or(under.metrics),
+            socket: self.socket.or(under.socket),
+        })
+    }
+
+    /// Returns the folder of the node's state.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.state.as_deref().unwrap_or_else(|| Path::new("/var/lib/espalier"))
+    }
+
+    /// Returns where health and metrics listen.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), METRICS))
+    }
+
+    /// Returns the local socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or_else(|| Path::new(USUAL_SOCKET))
+    }
+}
+
+const METRICS: u16 = 9470;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        let text =
+            "controllers = [\"a:7443\"]\nname = \"n1\"\nendpoints = [\"192.0.2.1\"]\nmetrics = \"0.0.0.0:9470\"\n";
+        fs::write(&file, text).unwrap();
+        let given = Settings { controllers: vec!["b:7443".to_owned()], ..Settings::default() };
+        let settings = given.over(Some(&file)).unwrap();
+        assert_eq!(settings.controllers, ["b:7443"]);
+        assert_eq!(settings.name.as_ref().map(Name::as_str), Some("n1"));
+        assert_eq!(settings.metrics(), "0.0.0.0:9470".parse().unwrap());
+        assert_eq!(settings.state(), Path::new("/var/lib/espalier"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        fs::write(&file, "name = \"n1\"\nendpoint = [\"192.0.2.1\"]\n").unwrap();
+        let error = Settings::default().over(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("agent.toml") && error.contains("line 2") && error.contains("`endpoints`"), "{error}");
+        assert!(Settings::default().over(Some(Path::new("/nowhere/agent.toml"))).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! How the node fares: one value, shown by the command line, the metrics and the probes.
+
+mod http;
+mod metrics;
+mod socket;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+pub use http::serve as serve_http;
+pub use socket::{ask, serve as serve_socket};
+
+/// How a node fares. A tunnel that is down is shown as down, never missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The version of the agent.
+    pub version: String,
+    /// The node, once it has a plan.
+    pub node: Option<String>,
+    /// The controller; `None` where the agent runs from a plan file.
+    pub controller: Option<ControllerStatus>,
+    /// The Unix second until which the node's certificate is good.
+    pub certificate_not_after: Option<u64>,
+    /// Whether keys are written out: whoever reads them reads the traffic.
+    pub keylog: bool,
+    /// Every peer of the plan.
+    pub peers: Vec<PeerStatus>,
+    /// Packets dropped since the start, by reason; what is zero too.
+    pub dropped: BTreeMap<String, u64>,
+    /// IKE datagrams since the start, by what became of them.
+    pub ike: BTreeMap<String, u64>,
+}
+
+/// The way to the controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ControllerStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether the node is connected.
+    pub connected: bool,
+    /// Why not.
+    pub reason: String,
+    /// The epoch of the plan that is carried out.
+    pub epoch: u64,
+    /// The generation of the plan that is carried out.
+    pub generation: u64,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PeerStatus {
+    /// Its identity.
+    pub id: String,
+    /// Whether every SA that the plan wants stands.
+    pub up: bool,
+    /// The rules that have no child SA.
+    pub missing: Vec<String>,
+    /// The underlay path, as `local > remote`; empty without an IKE SA.
+    pub path: String,
+    /// Seconds for which the IKE SA has stood.
+    pub seconds: u64,
+    /// Its child SAs.
+    pub children: Vec<ChildStatus>,
+}
+
+/// One pair of child SAs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChildStatus {
+    /// The rule that it serves.
+    pub rule: String,
+    /// SPI of packets that come in.
+    pub spi_in: u32,
+    /// SPI of packets that go out.
+    pub spi_out: u32,
+    /// Packets and bytes that came in.
+    pub received: Traffic,
+    /// Packets and bytes that went out.
+    pub sent: Traffic,
+    /// Packets dropped as replays.
+    pub replayed: u64,
+    /// Packets whose ICV was wrong.
+    pub unauthentic: u64,
+}
+
+/// An amount of traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of inner packets.
+    pub bytes: u64,
+}
+
+impl Status {
+    /// Returns the status of an agent without a plan.
+    #[must_use]
+    pub fn new(controller: Option<ControllerStatus>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: None,
+            controller,
+            certificate_not_after: None,
+            keylog: false,
+            peers: Vec::new(),
+            dropped: BTreeMap::new(),
+            ike: BTreeMap::new(),
+        }
+    }
+
+    /// Tells whether all that the plan wants stands. Without a plan the node is not ready; without the controller it may be.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.node.is_some() && self.peers.iter().all(|peer| peer.up)
+    }
+}
+
+/// Asks the loop that knows.
+#[derive(Clone)]
+pub struct Asker(mpsc::Sender<Question>);
+
+/// A question after the status.
+pub type Question = oneshot::Sender<Arc<Status>>;
+
+/// More questions than that at once wait.
+const QUESTIONS: usize = 8;
+
+impl Asker {
+    /// Returns one who asks, and where the questions come out.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Question>) {
+        let (sender, questions) = mpsc::channel(QUESTIONS);
+        (Self(sender), questions)
+    }
+
+    /// Returns the status, or nothing once the loop has ended.
+    pub async fn status(&self) -> Option<Arc<Status>> {
+        let (question, answer) = oneshot::channel();
+        self.0.send(question).await.ok()?;
+        answer.await.ok()
+    }
+}

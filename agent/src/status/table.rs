@@ -1,0 +1,120 @@
+//! The status as people read it.
+
+use std::fmt;
+
+use super::{PeerStatus, Status};
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let up = self.peers.iter().filter(|peer| peer.up).count();
+        let node = self.node.as_deref().unwrap_or("no plan yet");
+        writeln!(f, "node        {node}")?;
+        match &self.controller {
+            None => writeln!(f, "controller  none: the plan is a file")?,
+            Some(it) if it.connected => {
+                writeln!(f, "controller  {} connected, epoch {} generation {}", it.address, it.epoch, it.generation)?;
+            }
+            Some(it) => writeln!(
+                f,
+                "controller  {} NOT connected ({}); carrying out epoch {} generation {}",
+                it.address, it.reason, it.epoch, it.generation
+            )?,
+        }
+        if self.keylog {
+            writeln!(f, "keylog      ON: whoever reads the keys reads the traffic")?;
+        }
+        writeln!(f, "peers       {up} of {} up\n", self.peers.len())?;
+        let width = self.peers.iter().map(|peer| peer.id.len()).max().unwrap_or_default().max(4);
+        writeln!(f, "{:width$}  STATE  CHILDREN  {:>12}  {:>12}  FOR       PATH", "PEER", "PACKETS IN", "PACKETS OUT")?;
+        for peer in &self.peers {
+            write_peer(f, peer, width)?;
+        }
+        let dropped: Vec<_> = self.dropped.iter().filter(|(_, packets)| **packets > 0).collect();
+        if dropped.is_empty() {
+            return writeln!(f, "\nno packet was dropped");
+        }
+        writeln!(f, "\nPACKETS DROPPED")?;
+        dropped.iter().try_for_each(|(reason, packets)| writeln!(f, "{packets:>12}  {reason}"))
+    }
+}
+
+fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fmt::Result {
+    let state = if peer.up { "up" } else { "DOWN" };
+    let received: u64 = peer.children.iter().map(|child| child.received.packets).sum();
+    let sent: u64 = peer.children.iter().map(|child| child.sent.packets).sum();
+    writeln!(
+        f,
+        "{:width$}  {state:5}  {:>8}  {received:>12}  {sent:>12}  {:8}  {}",
+        peer.id,
+        peer.children.len(),
+        time(peer.seconds),
+        peer.path
+    )?;
+    peer.missing.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}", ""))
+}
+
+/// Writes a time with its two largest units.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::status::{ChildStatus, ControllerStatus, Traffic};
+
+    fn status() -> Status {
+        let child = ChildStatus {
+            rule: "default".to_owned(),
+            spi_in: 1,
+            spi_out: 2,
+            received: Traffic { packets: 5, bytes: 500 },
+            sent: Traffic { packets: 7, bytes: 700 },
+            replayed: 0,
+            unauthentic: 0,
+        };
+        let peer = |id: &str, children: Vec<ChildStatus>| PeerStatus {
+            id: id.to_owned(),
+            up: !children.is_empty(),
+            missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
+            path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
+            seconds: 3_700,
+            children,
+        };
+        Status {
+            version: "0.1.0".to_owned(),
+            node: Some("a.node.mesh.example".to_owned()),
+            controller: Some(ControllerStatus {
+                address: "192.0.2.9:7443".to_owned(),
+                connected: false,
+                reason: "connection refused".to_owned(),
+                epoch: 1,
+                generation: 7,
+            }),
+            certificate_not_after: None,
+            keylog: false,
+            peers: vec![peer("b", vec![child]), peer("c", Vec::new())],
+            dropped: BTreeMap::from([("replayed".to_owned(), 3), ("no_sa".to_owned(), 0)]),
+            ike: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_down_is_shown_as_down() {
+        let text = status().to_string();
+        for part in
+            ["NOT connected (connection refused)", "1 of 2 up", "1h1m", "no child SA for rule default", "3  replayed"]
+        {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(text.contains("DOWN") && !text.contains("no_sa"));
+        assert!(!status().is_ready());
+    }
+}
