@@ -8,7 +8,7 @@ mod step;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use espalier_model::identity::Identity;
@@ -35,6 +35,7 @@ pub struct Endpoint {
     trust: TrustStore,
     rng: StdRng,
     peers: BTreeMap<Identity, Peer>,
+    by_address: BTreeMap<IpAddr, Identity>,
     sas: BTreeMap<IkeSpi, Sa>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
     half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
@@ -91,6 +92,7 @@ impl Endpoint {
             trust: TrustStore::new(&config.trust)?,
             config,
             peers: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             sas: BTreeMap::new(),
             half_open: BTreeMap::new(),
             cookies: Cookies::new(&mut rng),
@@ -157,7 +159,7 @@ impl Endpoint {
         if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response {
             self.handle_first(now, path, &header, datagram);
         } else if let Some(sa) = self.sas.remove(&ours) {
-            let next = self.step(now, path, ours, sa, &header, datagram);
+            let next = self.step(now, path, sa, &header, datagram);
             self.keep(ours, next);
         } else if let Some(answer) = self.farewells.repeat(now.instant, ours, &header, datagram) {
             self.counters.retransmitted += 1;
@@ -188,7 +190,7 @@ impl Endpoint {
         }
         for spi in self.sa_timers.take_due(now.instant) {
             if let Some(sa) = self.sas.remove(&spi) {
-                let next = self.expire(now, spi, sa);
+                let next = self.expire(now, sa);
                 self.keep(spi, next);
             }
         }
