@@ -8,13 +8,18 @@ use espalier_crypto::SigningKey;
 use espalier_e2e::pki::Pki;
 use espalier_ike::{Auth, CertificateIdentity, ChildConfig, Endpoint, EndpointConfig, LocalIdentity, PeerConfig};
 use espalier_model::identity::Identity;
+use espalier_model::plan::{Action, PeerAuth, PlannedPeer, Rule, default_profile};
 use espalier_model::profile::Profile;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
+use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::initiator::Client;
+
 /// One responder and its initiators.
 pub(crate) struct Fleet {
+    pki: Pki,
     root: Vec<u8>,
     responder: Member,
     initiators: Vec<Member>,
@@ -23,6 +28,7 @@ pub(crate) struct Fleet {
 struct Member {
     id: Identity,
     number: u16,
+    certificate: String,
     chain: Vec<Vec<u8>>,
     key: String,
 }
@@ -34,10 +40,71 @@ impl Fleet {
         let member = |number: u16| {
             let name = format!("n{number}.node.mesh.example");
             let (certificate, key) = pki.leaf(&name)?;
-            Ok(Member { id: name.parse()?, number, chain: vec![der(&certificate)?, der(pki.issuing())?], key })
+            let chain = vec![der(&certificate)?, der(pki.issuing())?];
+            Ok(Member { id: name.parse()?, number, certificate, chain, key })
         };
         let initiators = (1..=initiators).map(member).collect::<Result<_>>()?;
-        Ok(Self { root: der(pki.root())?, responder: member(0)?, initiators })
+        Ok(Self { root: der(pki.root())?, responder: member(0)?, initiators, pki })
+    }
+
+    /// Returns the root's certificate, PEM.
+    pub(crate) fn root(&self) -> &str {
+        self.pki.root()
+    }
+
+    /// Returns the issuing authority's certificate, PEM.
+    pub(crate) fn issuing(&self) -> &str {
+        self.pki.issuing()
+    }
+
+    /// Returns the responder's identity.
+    pub(crate) const fn responder_id(&self) -> &Identity {
+        &self.responder.id
+    }
+
+    /// Returns the responder's certificate, PEM.
+    pub(crate) fn responder_certificate(&self) -> &str {
+        &self.responder.certificate
+    }
+
+    /// Returns the responder's private key, PEM.
+    pub(crate) fn responder_key(&self) -> &str {
+        &self.responder.key
+    }
+
+    /// Returns the address that the responder protects.
+    pub(crate) fn responder_net(&self) -> Result<IpNet> {
+        self.responder.net()
+    }
+
+    /// Returns the peers and rules of the responder's plan, with all initiators at one address.
+    pub(crate) fn planned(&self, address: IpAddr) -> Result<(Vec<PlannedPeer>, Vec<Rule>)> {
+        let both = |member: &Member| {
+            let peer = PlannedPeer {
+                id: member.id.clone(),
+                endpoints: vec![address],
+                initiate: false,
+                auth: PeerAuth::Certificate,
+                profile: default_profile(),
+                key_epoch: 0,
+            };
+            Ok((peer, self.responder.rule(member)?))
+        };
+        self.initiators.iter().map(both).collect()
+    }
+
+    /// Makes the clients of a load.
+    pub(crate) fn clients(&self) -> Result<Vec<Client>> {
+        let client = |member: &Member| {
+            Ok(Client {
+                id: member.id.clone(),
+                chain: member.chain.clone(),
+                key: SigningKey::from_pkcs8_pem(&member.key)?,
+                local: selectors(member.net()?),
+                remote: selectors(self.responder.net()?),
+            })
+        };
+        self.initiators.iter().map(client).collect()
     }
 
     /// Makes the responder's endpoint and the peers that it knows.
@@ -67,13 +134,9 @@ impl Member {
     /// Returns how this member sees another.
     fn peer(&self, other: &Self, initiate: bool) -> Result<PeerConfig> {
         let profile = Profile::standard("default".parse()?);
-        let net = |member: &Self| {
-            let [high, low] = member.number.to_be_bytes();
-            let net = format!("10.10.{high}.{low}/32").parse()?;
-            Ok::<_, anyhow::Error>(vec![TrafficSelector::from_net(Protocol::Any, PortRange::ANY, net)])
-        };
-        let rule = format!("r{}", self.number.max(other.number)).parse()?;
-        let child = ChildConfig { rule, local: net(self)?, remote: net(other)?, profile: profile.clone() };
+        let rule = self.rule(other)?;
+        let (local, remote) = (rule.local_selectors(), rule.remote_selectors());
+        let child = ChildConfig { rule: rule.name, local, remote, profile: profile.clone() };
         Ok(PeerConfig {
             id: other.id.clone(),
             endpoints: vec![(other.address(), 500).into()],
@@ -86,10 +149,35 @@ impl Member {
         })
     }
 
+    /// Returns the rule for the traffic between this member and another.
+    fn rule(&self, other: &Self) -> Result<Rule> {
+        Ok(Rule {
+            name: format!("r{}", self.number.max(other.number)).parse()?,
+            action: Action::Protect,
+            priority: 0,
+            local: vec![self.net()?],
+            remote: vec![other.net()?],
+            protocol: Protocol::Any,
+            local_ports: PortRange::ANY,
+            remote_ports: PortRange::ANY,
+            peer: Some(other.id.clone()),
+            profile: default_profile(),
+        })
+    }
+
+    fn net(&self) -> Result<IpNet> {
+        let [high, low] = self.number.to_be_bytes();
+        Ok(IpNet::new(Ipv4Addr::new(10, 10, high, low).into(), 32)?)
+    }
+
     fn address(&self) -> IpAddr {
         let [high, low] = self.number.to_be_bytes();
         Ipv4Addr::new(10, 9, high, low).into()
     }
+}
+
+fn selectors(net: IpNet) -> Vec<TrafficSelector> {
+    vec![TrafficSelector::from_net(Protocol::Any, PortRange::ANY, net)]
 }
 
 fn der(pem: &str) -> Result<Vec<u8>> {
