@@ -1,10 +1,10 @@
 //! Hashes, HMAC as a pseudo-random function, comparison and randomness.
 
 use aws_lc_rs::digest::{self, Context};
-use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use espalier_model::secret::Secret;
 use espalier_model::suite::Prf;
+use ring::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

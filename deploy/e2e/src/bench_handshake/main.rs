@@ -28,10 +28,10 @@ use rate::median;
 #[command(name = "bench-handshake", bin_name = "cargo bench-handshake")]
 struct Options {
     /// Rounds in memory.
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = 61)]
     rounds: usize,
     /// Handshakes of a round in memory.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     handshakes: u16,
     /// Rounds over sockets with each of both responders. It needs root.
     #[arg(long, default_value_t = 7)]
