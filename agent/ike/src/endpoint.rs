@@ -37,6 +37,8 @@ pub struct Endpoint {
     peers: BTreeMap<Identity, Peer>,
     by_address: BTreeMap<IpAddr, Identity>,
     sas: BTreeMap<IkeSpi, Sa>,
+    /// Which SA holds each child.
+    holders: BTreeMap<ChildId, IkeSpi>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
     half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
     cookies: Cookies,
@@ -74,6 +76,7 @@ macro_rules! context {
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
             retired: &mut $self.retired,
+            holders: &mut $self.holders,
             life: $self.life,
             identity_epoch: $self.identity_epoch,
         }
@@ -94,6 +97,7 @@ impl Endpoint {
             peers: BTreeMap::new(),
             by_address: BTreeMap::new(),
             sas: BTreeMap::new(),
+            holders: BTreeMap::new(),
             half_open: BTreeMap::new(),
             cookies: Cookies::new(&mut rng),
             sa_timers: Timers::default(),
@@ -171,13 +175,14 @@ impl Endpoint {
 
     /// Takes what a data plane has seen.
     pub fn handle_event(&mut self, now: Now, event: &SaEvent) {
-        let cx = context!(self, now);
-        let owner = self.sas.iter_mut().find_map(|(spi, sa)| match sa {
-            Sa::Established(sa) => sa.handle_event(cx, event).then_some(*spi),
-            Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
-        });
-        if let Some((spi, sa)) = owner.and_then(|spi| self.sas.remove(&spi).map(|sa| (spi, sa))) {
-            let next = self.act(now, sa);
+        let (SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _)) = event
+        else {
+            return;
+        };
+        let Some(spi) = self.holders.get(id).copied() else { return };
+        if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
+            sa.handle_event(context!(self, now), *id, event);
+            let next = self.act(now, Sa::Established(sa));
             self.keep(spi, next);
         }
     }
@@ -256,6 +261,9 @@ impl Endpoint {
     fn keep(&mut self, spi: IkeSpi, sa: Option<Sa>) {
         self.sa_timers.set(&spi, sa.as_ref().and_then(Sa::due));
         if let Some(sa) = sa {
+            if let Sa::Established(sa) = &sa {
+                self.holders.extend(sa.children.iter().map(|child| (child.id, spi)));
+            }
             self.sas.insert(spi, sa);
         }
     }

@@ -91,6 +91,7 @@ impl Endpoint {
         }
         self.sas.keys().for_each(|spi| self.sa_timers.set(spi, None));
         self.sas.clear();
+        self.holders.clear();
     }
 
     /// Proves anew who we are to every peer that asks for certificates.
