@@ -9,11 +9,12 @@ use cargo_metadata::MetadataCommand;
 use cargo_metadata::camino::Utf8PathBuf;
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
     ("setpriv", "util-linux"),
+    ("taskset", "util-linux"),
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),
     ("pki", "strongswan-pki"),
