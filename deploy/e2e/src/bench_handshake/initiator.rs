@@ -74,14 +74,16 @@ impl InitSent {
         let Message { header: answer, payloads } = Message::parse(datagram)?;
         let (mut suite, mut share, mut nonce, mut hashes) = (None, None, None, HashAlgorithms::default());
         for payload in &payloads {
-            match payload {
-                Payload::SecurityAssociation(proposals) => suite = accept_ike(&profile()?, proposals),
-                Payload::KeyExchange(value) => share = Some(&value.data),
-                Payload::Nonce(value) => nonce = Some(value.clone()),
-                Payload::Notify(notify) if notify.notify_type == NotifyType::SIGNATURE_HASH_ALGORITHMS => {
-                    hashes = HashAlgorithms::read(&notify.data)?;
-                }
-                _ => {}
+            if let Payload::SecurityAssociation(proposals) = payload {
+                suite = accept_ike(&profile()?, proposals);
+            } else if let Payload::KeyExchange(value) = payload {
+                share = Some(&value.data);
+            } else if let Payload::Nonce(value) = payload {
+                nonce = Some(value.clone());
+            } else if let Payload::Notify(notify) = payload
+                && notify.notify_type == NotifyType::SIGNATURE_HASH_ALGORITHMS
+            {
+                hashes = HashAlgorithms::read(&notify.data)?;
             }
         }
         let suite = suite.with_context(|| format!("the offer is refused: {payloads:?}"))?.suite;

@@ -52,7 +52,7 @@ struct Open<'a> {
 
 enum State {
     Init(InitSent),
-    Auth(AuthSent),
+    Auth(Box<AuthSent>),
 }
 
 /// Lets every client set up an SA, on one core. The calling thread must be in the network of the initiators.
@@ -118,7 +118,7 @@ impl<'a> Load<'a> {
             State::Init(state) => {
                 let state = state.answered(open.client, datagram)?;
                 self.later.send_to(&[&MARKER, &state.message[..]].concat(), (self.to, NAT_TRAVERSAL))?;
-                self.open.insert(spi, Open { sent: Instant::now(), state: State::Auth(state), ..open });
+                self.open.insert(spi, Open { sent: Instant::now(), state: State::Auth(Box::new(state)), ..open });
             }
             State::Auth(state) if header.message_id == 1 => {
                 state.answered(datagram)?;
