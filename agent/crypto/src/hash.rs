@@ -1,10 +1,10 @@
 //! Hashes, HMAC as a pseudo-random function, comparison and randomness.
 
 use aws_lc_rs::digest::{self, Context};
-use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use espalier_model::secret::Secret;
 use espalier_model::suite::Prf;
+use ring::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -23,18 +23,16 @@ pub fn prf(algorithm: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
 pub fn prf_plus(algorithm: Prf, key: &[u8], seed: &[&[u8]], len: usize) -> Result<Secret, CryptoError> {
     let key = hmac::Key::new(hmac_of(algorithm), key);
     let mut output = Zeroizing::new(Vec::with_capacity(len.next_multiple_of(algorithm.output_len())));
-    let mut block = Zeroizing::new(Vec::new());
     for counter in 1..=u8::MAX {
         if output.len() >= len {
             break;
         }
-        let number = [counter];
-        let mut parts = vec![block.as_slice()];
-        parts.extend_from_slice(seed);
-        parts.push(&number);
-        let next = mac(&key, &parts).as_ref().to_vec();
-        output.extend_from_slice(&next);
-        block = Zeroizing::new(next);
+        let mut context = hmac::Context::with_key(&key);
+        let last = output.len().saturating_sub(algorithm.output_len());
+        context.update(output.get(last..).unwrap_or_default());
+        seed.iter().for_each(|part| context.update(part));
+        context.update(&[counter]);
+        output.extend_from_slice(context.sign().as_ref());
     }
     output.get(..len).map(Secret::from).ok_or(CryptoError::KeymatLength)
 }

@@ -1,5 +1,7 @@
 //! The security policy database: what happens to a flow (RFC 4301 §4.4.1).
 
+use std::collections::BTreeMap;
+
 use espalier_model::identity::Name;
 use espalier_model::plan::{Action, Rule};
 use espalier_model::selector::{Flow, TrafficSelector};
@@ -8,6 +10,7 @@ use espalier_model::selector::{Flow, TrafficSelector};
 #[derive(Clone, Debug, Default)]
 pub struct Spd {
     entries: Vec<Entry>,
+    places: BTreeMap<Name, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +44,8 @@ impl Spd {
             local: rule.local_selectors(),
             remote: rule.remote_selectors(),
         };
-        Self { entries: rules.iter().map(entry).collect() }
+        let places = rules.iter().enumerate().map(|(place, rule)| (rule.name.clone(), place)).collect();
+        Self { entries: rules.iter().map(entry).collect(), places }
     }
 
     /// Looks up a packet that leaves: its source is our side.
@@ -64,6 +68,11 @@ impl Spd {
     #[must_use]
     pub fn inbound(&self, flow: &Flow) -> Verdict<'_> {
         self.outbound(&flow.reversed())
+    }
+
+    /// Returns the place of a rule in the order.
+    pub(crate) fn place(&self, rule: &Name) -> Option<usize> {
+        self.places.get(rule).copied()
     }
 
     /// Returns the names of the rules in order.

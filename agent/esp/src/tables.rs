@@ -1,6 +1,7 @@
 //! One snapshot of everything that a packet needs: the SPD, the SAD, and which SA a rule uses now.
 
-use std::collections::{BTreeMap, HashMap};
+mod shards;
+
 use std::sync::Arc;
 
 use espalier_model::identity::Name;
@@ -12,15 +13,20 @@ use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::spd::{Spd, Verdict};
 
-/// A read-only snapshot. Changing it means building the next one; SAs with their counters are shared between snapshots.
+use shards::Shards;
+
+/// A read-only snapshot. Changing it means building the next one; SAs with their counters are shared between snapshots, and so is
+/// all that does not change: the cost of one more SA does not grow with those that are there.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     spd: Arc<Spd>,
-    inbound: HashMap<Spi, Arc<Inbound>>,
-    outbound: BTreeMap<Name, Arc<Outbound>>,
-    /// The outbound SA of each rule, by its place in the SPD: what a packet looks up.
-    by_place: Vec<Option<Arc<Outbound>>>,
+    inbound: Shards<Spi, Arc<Inbound>>,
+    outbound: Shards<Name, Arc<Outbound>>,
+    /// The outbound SA of each rule, by its place in the SPD, in pages of [`PAGE`]: what a packet looks up.
+    by_place: Vec<Arc<[Option<Arc<Outbound>>]>>,
 }
+
+const PAGE: usize = 64;
 
 impl Tables {
     /// Finds the SA through which a packet leaves.
@@ -29,7 +35,9 @@ impl Tables {
     /// The reason why it must not leave.
     pub fn outbound(&self, flow: &Flow) -> Result<&Arc<Outbound>, DropReason> {
         match self.spd.outbound(flow) {
-            Verdict::Protect(_, place) => self.by_place.get(place).and_then(Option::as_ref),
+            Verdict::Protect(_, place) => {
+                self.by_place.get(place / PAGE).and_then(|page| page.get(place % PAGE)?.as_ref())
+            }
             Verdict::Bypass => return Err(DropReason::MisroutedBypass),
             Verdict::Drop => return Err(DropReason::PolicyDrop),
         }
@@ -64,7 +72,9 @@ impl Tables {
     /// Returns the next snapshot, with another policy. SAs of rules that are gone stay until IKE removes them, unused.
     #[must_use]
     pub fn with_policy(&self, spd: Spd) -> Self {
-        Self { spd: Arc::new(spd), ..self.clone() }.placed()
+        let current: Vec<_> = spd.rules().map(|rule| self.outbound.get(rule).cloned()).collect();
+        let by_place = current.chunks(PAGE).map(Arc::from).collect();
+        Self { spd: Arc::new(spd), by_place, ..self.clone() }
     }
 
     /// Returns the next snapshot, with one more inbound SA.
@@ -79,8 +89,9 @@ impl Tables {
     #[must_use]
     pub fn with_outbound(&self, sa: Arc<Outbound>) -> Self {
         let mut next = self.clone();
+        next.place(sa.rule(), Some(Arc::clone(&sa)));
         next.outbound.insert(sa.rule().clone(), sa);
-        next.placed()
+        next
     }
 
     /// Returns the next snapshot, without one half of a pair. A half that is not there, or was replaced, changes nothing.
@@ -88,14 +99,27 @@ impl Tables {
     pub fn without(&self, id: ChildId, direction: Direction) -> Self {
         let mut next = self.clone();
         match direction {
-            Direction::Inbound => next.inbound.retain(|_, sa| sa.id() != id),
-            Direction::Outbound => next.outbound.retain(|_, sa| sa.id() != id),
+            Direction::Inbound => {
+                if let Some(sa) = self.inbound.values().find(|sa| sa.id() == id) {
+                    next.inbound.remove(&sa.spi());
+                }
+            }
+            Direction::Outbound => {
+                if let Some(sa) = self.outbound.values().find(|sa| sa.id() == id) {
+                    next.place(sa.rule(), None);
+                    next.outbound.remove(sa.rule());
+                }
+            }
         }
-        next.placed()
+        next
     }
 
-    fn placed(mut self) -> Self {
-        self.by_place = self.spd.rules().map(|rule| self.outbound.get(rule).cloned()).collect();
-        self
+    /// Puts an SA, or none, where the packets of a rule look.
+    fn place(&mut self, rule: &Name, sa: Option<Arc<Outbound>>) {
+        let Some(place) = self.spd.place(rule) else { return };
+        let page = self.by_place.get_mut(place / PAGE);
+        if let Some(slot) = page.and_then(|page| Arc::make_mut(page).get_mut(place % PAGE)) {
+            *slot = sa;
+        }
     }
 }

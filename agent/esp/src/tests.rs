@@ -39,11 +39,19 @@ fn side(last: u8) -> Vec<TrafficSelector> {
 
 /// What the sender (side 1) and the receiver (side 2) hold of one SA.
 fn pair(suite: EspSuite, limits: UsageLimits) -> (Outbound, Inbound) {
+    made(ChildId(7), "net", 0xc0de_0001, suite, limits)
+}
+
+fn numbered(n: u8, rule: &str) -> (Outbound, Inbound) {
+    made(ChildId(n.into()), rule, 0xc0de_0000 + u32::from(n), EspSuite::Aes256Gcm16, NO_LIMITS)
+}
+
+fn made(id: ChildId, rule: &str, spi: u32, suite: EspSuite, limits: UsageLimits) -> (Outbound, Inbound) {
     let (near, far) = ("192.0.2.1:4500".parse().unwrap(), "192.0.2.2:4500".parse().unwrap());
     let sa = |local, remote, path| ChildSa {
-        id: ChildId(7),
-        rule: "net".parse().unwrap(),
-        spi: 0xc0de_0001.try_into().unwrap(),
+        id,
+        rule: rule.parse().unwrap(),
+        spi: spi.try_into().unwrap(),
         suite,
         keymat: Secret::new((0..suite.keymat_len()).map(|n| u8::try_from(n).unwrap()).collect()),
         selectors: SaSelectors { local, remote },
@@ -180,4 +188,39 @@ fn a_packet_uses_exactly_the_sa_of_its_rule_or_is_dropped() {
     assert_eq!(gone.outbound(&flow).err(), Some(DropReason::NoSa));
     assert!(gone.inbound(0xc0de_0001).is_some(), "late packets still find their SA");
     assert!(gone.without(ChildId(7), Direction::Inbound).inbound(0xc0de_0001).is_none());
+}
+
+#[test]
+fn a_snapshot_keeps_what_the_next_ones_change() {
+    const COUNT: u8 = 200;
+    let name = |n: u8| format!("net-{n}");
+    let rules = (0..COUNT).map(|n| protect(&name(n), PortRange::new(n.into(), n.into()).unwrap(), 0));
+    let ruled = Tables::default().with_policy(Spd::compile(&rules.collect::<Vec<_>>()));
+    let flow = |n: u8| {
+        let mut packet = packet(false, 4);
+        packet[23] = n;
+        flow_of(&packet).unwrap()
+    };
+    let half = |n: u8| {
+        let (sender, receiver) = numbered(n, &name(n));
+        (Arc::new(sender), Arc::new(receiver))
+    };
+    let mut whole = ruled.clone();
+    for n in 0..COUNT {
+        let (sender, receiver) = half(n);
+        whole = whole.with_inbound(receiver).with_outbound(sender);
+    }
+    let holds = |tables: &Tables, n: u8| {
+        let outbound = tables.outbound(&flow(n)).ok().map(|sa| sa.spi().get());
+        let inbound = tables.inbound(0xc0de_0000 + u32::from(n)).map(|sa| sa.spi().get());
+        assert_eq!(outbound, inbound);
+        outbound == Some(0xc0de_0000 + u32::from(n))
+    };
+    let id = ChildId(100);
+    let less = whole.without(id, Direction::Outbound).without(id, Direction::Inbound);
+    for n in 0..COUNT {
+        assert!(!holds(&ruled, n) && holds(&whole, n), "{n}");
+        assert_eq!(holds(&less, n), n != 100, "{n}");
+    }
+    assert_eq!((whole.inbound_sas().count(), less.inbound_sas().count()), (200, 199));
 }

@@ -1,28 +1,31 @@
 //! Certificates of peers: the path to a trusted authority, validity, purpose, name and revocation (RFC 4945, RFC 5280).
 
+mod facts;
+
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use espalier_crypto::sha1;
 use espalier_model::identity::Identity;
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, Der, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use thiserror::Error;
 use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
     anchor_from_trusted_cert, aws_lc_rs as algorithms, spki_for_anchor,
 };
-use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
 
 use crate::wire::CertificateRequest;
+
+use facts::Facts;
 
 /// The authorities whose certificates are accepted.
 #[derive(Clone, Default)]
 pub struct TrustStore {
     authorities: Vec<Authority>,
+    /// The SHA-1 hash of each authority's key.
+    hashes: Vec<[u8; 20]>,
 }
 
 #[derive(Clone)]
@@ -75,19 +78,16 @@ impl TrustStore {
     /// # Errors
     /// `Malformed` when one of them is not a certificate.
     pub fn new(authorities: &[Vec<u8>]) -> Result<Self, CertificateError> {
-        authorities
-            .iter()
-            .map(|der| Authority::read(der))
-            .collect::<Result<_, _>>()
-            .map(|authorities| Self { authorities })
+        let authorities = authorities.iter().map(|der| Authority::read(der)).collect::<Result<Vec<_>, _>>()?;
+        let hash = |a: &Authority| sha1(&[spki_for_anchor(&a.anchor).as_ref()]);
+        Ok(Self { hashes: authorities.iter().map(hash).collect(), authorities })
     }
 
     /// Builds the request that names the authorities.
     #[must_use]
     pub fn request(&self) -> CertificateRequest {
         //= RFC 7296 §3.7: the SHA-1 hash of the public key of each trusted authority
-        let hash = |a: &Authority| sha1(&[spki_for_anchor(&a.anchor).as_ref()]);
-        CertificateRequest::x509(&self.authorities.iter().map(hash).collect::<Vec<_>>())
+        CertificateRequest::x509(&self.hashes)
     }
 
     /// Checks a chain in DER, the peer's own certificate first, for an identity at a Unix second.
@@ -116,18 +116,18 @@ impl TrustStore {
             .verify_for_usage(SIGNATURE_ALGORITHMS, &anchors, &intermediates, time, IpsecUsage, None, None)
             .map_err(CertificateError::Path)?;
 
-        let parsed = parse(own.as_ref())?;
-        check_key_usage(&parsed)?;
-        if !names(&parsed, identity)? {
+        let facts = Facts::read(&own)?;
+        check_key_usage(&facts)?;
+        if !names(&facts, identity)? {
             return Err(CertificateError::Name(identity.clone()));
         }
-        let mut not_after = seconds(&parsed.validity.not_after);
-        let serial = refuse_revoked(&parsed, revoked)?;
+        let mut not_after = facts.not_after;
+        let serial = refuse_revoked(&facts, revoked)?;
         for intermediate in path.intermediate_certificates() {
             let der = intermediate.der();
-            let authority = parse(der.as_ref())?;
+            let authority = Facts::read(&der)?;
             refuse_revoked(&authority, revoked)?;
-            not_after = not_after.min(seconds(&authority.validity.not_after));
+            not_after = not_after.min(authority.not_after);
         }
         let root = self.authorities.iter().find(|a| a.anchor == *path.anchor());
         not_after = root.map_or(not_after, |a| not_after.min(a.not_after));
@@ -135,19 +135,18 @@ impl TrustStore {
     }
 
     /// Returns the anchors of the authorities that are valid; path validation does not look at the validity of an anchor.
-    fn valid_at(&self, unix: u64) -> Vec<TrustAnchor<'static>> {
+    fn valid_at(&self, unix: u64) -> Vec<TrustAnchor<'_>> {
         let valid = self.authorities.iter().filter(|a| a.not_before <= unix && unix <= a.not_after);
-        valid.map(|a| a.anchor.clone()).collect()
+        valid.map(|a| lent(&a.anchor)).collect()
     }
 }
 
 impl Authority {
     fn read(der: &[u8]) -> Result<Self, CertificateError> {
-        let certificate = parse(der)?;
-        let validity = &certificate.validity;
+        let Facts { not_before, not_after, .. } = Facts::read(der)?;
         let der = CertificateDer::from(der);
         let anchor = anchor_from_trusted_cert(&der).map_err(CertificateError::Path)?.to_owned();
-        Ok(Self { anchor, not_before: seconds(&validity.not_before), not_after: seconds(&validity.not_after) })
+        Ok(Self { anchor, not_before, not_after })
     }
 }
 
@@ -156,7 +155,16 @@ impl Authority {
 /// # Errors
 /// `Malformed` when it is not a certificate.
 pub fn validity(der: &[u8]) -> Result<(u64, u64), CertificateError> {
-    parse(der).map(|c| (seconds(&c.validity.not_before), seconds(&c.validity.not_after)))
+    Facts::read(der).map(|facts| (facts.not_before, facts.not_after))
+}
+
+/// Returns an anchor that borrows what another owns.
+fn lent<'a>(anchor: &'a TrustAnchor<'_>) -> TrustAnchor<'a> {
+    TrustAnchor {
+        subject: Der::from_slice(&anchor.subject),
+        subject_public_key_info: Der::from_slice(&anchor.subject_public_key_info),
+        name_constraints: anchor.name_constraints.as_deref().map(Der::from_slice),
+    }
 }
 
 /// Accepts a certificate without purposes, and one that is for IPsec or for either role in TLS (RFC 4945 §5.1.3.12).
@@ -175,25 +183,15 @@ impl ExtendedKeyUsageValidator for IpsecUsage {
     }
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
-    match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
-        _ => Err(CertificateError::Malformed),
-    }
-}
-
 //= RFC 4945 §5.1.3.2: if KeyUsage is present, digitalSignature or nonRepudiation must be set
-fn check_key_usage(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
-    let usage = certificate.key_usage().map_err(|_| CertificateError::Malformed)?;
-    let signs = usage.is_none_or(|u| u.value.digital_signature() || u.value.non_repudiation());
+fn check_key_usage(facts: &Facts<'_>) -> Result<(), CertificateError> {
+    let signs = facts.key_usage()?.is_none_or(|usage| usage.digital_signature() || usage.non_repudiation());
     if signs { Ok(()) } else { Err(CertificateError::KeyUsage) }
 }
 
 /// Tells whether a subject alternative name is the identity. Wildcards name nobody.
-fn names(certificate: &X509Certificate<'_>, identity: &Identity) -> Result<bool, CertificateError> {
-    let extension = certificate.subject_alternative_name().map_err(|_| CertificateError::Malformed)?;
-    let Some(extension) = extension else { return Ok(false) };
-    Ok(extension.value.general_names.iter().any(|name| is_identity(name, identity)))
+fn names(facts: &Facts<'_>, identity: &Identity) -> Result<bool, CertificateError> {
+    Ok(facts.names()?.is_some_and(|names| names.general_names.iter().any(|name| is_identity(name, identity))))
 }
 
 fn is_identity(name: &GeneralName<'_>, identity: &Identity) -> bool {
@@ -214,20 +212,11 @@ fn same_mailbox(left: &str, right: &str) -> bool {
     }
 }
 
-fn refuse_revoked(certificate: &X509Certificate<'_>, revoked: &BTreeSet<String>) -> Result<String, CertificateError> {
-    let mut text = String::new();
-    for byte in certificate.raw_serial() {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-    }
-    let serial = text.trim_start_matches('0').to_owned();
+fn refuse_revoked(facts: &Facts<'_>, revoked: &BTreeSet<String>) -> Result<String, CertificateError> {
+    let serial = facts.serial();
     // Encoders differ in leading zeros, so neither side's count.
     let listed = revoked.iter().any(|entry| entry.trim_start_matches('0').eq_ignore_ascii_case(&serial));
     if listed { Err(CertificateError::Revoked(serial)) } else { Ok(serial) }
-}
-
-/// Returns the Unix second of a time, 0 for one before 1970.
-fn seconds(time: &x509_parser::time::ASN1Time) -> u64 {
-    u64::try_from(time.timestamp()).unwrap_or_default()
 }
 
 /// Signatures that are verified, in certificates and in AUTH payloads.

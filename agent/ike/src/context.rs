@@ -1,6 +1,6 @@
 //! What every state needs besides its own facts: the present, the configuration, randomness, and the queue of orders.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use espalier_crypto::sha1;
@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) next_child: &'a mut u64,
     pub(crate) outbounds: &'a mut Outbounds,
     pub(crate) retired: &'a mut VecDeque<(Instant, ChildId)>,
+    /// Which SA holds each child that is not given up.
+    pub(crate) holders: &'a mut BTreeMap<ChildId, IkeSpi>,
     /// The number of this endpoint's life.
     pub(crate) life: u64,
     /// How often this endpoint's identity has been exchanged.
@@ -71,6 +73,7 @@ impl Context<'_> {
     }
 
     fn stop_sending(&mut self, rule: &Name, id: ChildId) {
+        self.holders.remove(&id);
         self.out.extend(self.outbounds.remove(rule, id).map(Output::UseOutbound));
         self.out.push_back(Output::Remove(id, Direction::Outbound));
     }

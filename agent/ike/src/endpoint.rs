@@ -8,7 +8,7 @@ mod step;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use espalier_model::identity::Identity;
@@ -35,7 +35,10 @@ pub struct Endpoint {
     trust: TrustStore,
     rng: StdRng,
     peers: BTreeMap<Identity, Peer>,
+    by_address: BTreeMap<IpAddr, Identity>,
     sas: BTreeMap<IkeSpi, Sa>,
+    /// Which SA holds each child.
+    holders: BTreeMap<ChildId, IkeSpi>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
     half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
     cookies: Cookies,
@@ -73,6 +76,7 @@ macro_rules! context {
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
             retired: &mut $self.retired,
+            holders: &mut $self.holders,
             life: $self.life,
             identity_epoch: $self.identity_epoch,
         }
@@ -91,7 +95,9 @@ impl Endpoint {
             trust: TrustStore::new(&config.trust)?,
             config,
             peers: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             sas: BTreeMap::new(),
+            holders: BTreeMap::new(),
             half_open: BTreeMap::new(),
             cookies: Cookies::new(&mut rng),
             sa_timers: Timers::default(),
@@ -157,7 +163,7 @@ impl Endpoint {
         if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response {
             self.handle_first(now, path, &header, datagram);
         } else if let Some(sa) = self.sas.remove(&ours) {
-            let next = self.step(now, path, ours, sa, &header, datagram);
+            let next = self.step(now, path, sa, &header, datagram);
             self.keep(ours, next);
         } else if let Some(answer) = self.farewells.repeat(now.instant, ours, &header, datagram) {
             self.counters.retransmitted += 1;
@@ -169,13 +175,14 @@ impl Endpoint {
 
     /// Takes what a data plane has seen.
     pub fn handle_event(&mut self, now: Now, event: &SaEvent) {
-        let cx = context!(self, now);
-        let owner = self.sas.iter_mut().find_map(|(spi, sa)| match sa {
-            Sa::Established(sa) => sa.handle_event(cx, event).then_some(*spi),
-            Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
-        });
-        if let Some((spi, sa)) = owner.and_then(|spi| self.sas.remove(&spi).map(|sa| (spi, sa))) {
-            let next = self.act(now, sa);
+        let (SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _)) = event
+        else {
+            return;
+        };
+        let Some(spi) = self.holders.get(id).copied() else { return };
+        if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
+            sa.handle_event(context!(self, now), *id, event);
+            let next = self.act(now, Sa::Established(sa));
             self.keep(spi, next);
         }
     }
@@ -188,7 +195,7 @@ impl Endpoint {
         }
         for spi in self.sa_timers.take_due(now.instant) {
             if let Some(sa) = self.sas.remove(&spi) {
-                let next = self.expire(now, spi, sa);
+                let next = self.expire(now, sa);
                 self.keep(spi, next);
             }
         }
@@ -254,6 +261,9 @@ impl Endpoint {
     fn keep(&mut self, spi: IkeSpi, sa: Option<Sa>) {
         self.sa_timers.set(&spi, sa.as_ref().and_then(Sa::due));
         if let Some(sa) = sa {
+            if let Sa::Established(sa) = &sa {
+                self.holders.extend(sa.children.iter().map(|child| (child.id, spi)));
+            }
             self.sas.insert(spi, sa);
         }
     }

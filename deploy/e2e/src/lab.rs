@@ -68,8 +68,16 @@ impl Lab {
     /// # Errors
     /// What the kernel refused.
     pub fn new(count: u8) -> Result<Self> {
+        Self::named("espalier", count)
+    }
+
+    /// Builds a network of so many hosts, whose namespaces have names that begin so.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn named(prefix: &str, count: u8) -> Result<Self> {
         let folder = TempDir::with_prefix("espalier-").context("cannot make a folder")?;
-        let switch = namespace("switch")?;
+        let switch = namespace(prefix, "switch")?;
         switch.enter(|| -> Result<()> {
             let mut netlink = Netlink::open()?;
             netlink.create_bridge(BRIDGE)?;
@@ -78,7 +86,7 @@ impl Lab {
             [true, false].into_iter().try_for_each(|v4| netlink.add_address(bridge, net(Self::GATEWAY, v4)))?;
             Ok(())
         })??;
-        let hosts = (1..=count).map(|number| connect(&switch, number, folder.path())).collect::<Result<_>>()?;
+        let hosts = (1..=count).map(|number| connect(&switch, prefix, number, folder.path())).collect::<Result<_>>()?;
         let lab = Self { hosts, switch, folder };
         lab.hosts.iter().try_for_each(await_running)?;
         Ok(lab)
@@ -106,14 +114,14 @@ fn net(number: u8, ipv4: bool) -> IpNet {
 }
 
 /// Creates a namespace whose name no other test has.
-fn namespace(role: &str) -> Result<NetNs> {
+fn namespace(prefix: &str, role: &str) -> Result<NetNs> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(NetNs::create(&format!("espalier-{}-{number}-{role}", std::process::id()))?)
+    Ok(NetNs::create(&format!("{prefix}-{}-{number}-{role}", std::process::id()))?)
 }
 
-fn connect(switch: &NetNs, number: u8, folder: &Path) -> Result<Host> {
-    let namespace = namespace(&format!("host{number}"))?;
+fn connect(switch: &NetNs, prefix: &str, number: u8, folder: &Path) -> Result<Host> {
+    let namespace = namespace(prefix, &format!("host{number}"))?;
     let port = format!("port{number}");
     switch.enter(|| -> Result<()> {
         let mut netlink = Netlink::open()?;

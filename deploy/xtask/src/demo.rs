@@ -3,8 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use cargo_metadata::MetadataCommand;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::tools;
@@ -20,13 +19,7 @@ pub(crate) struct Options {
 /// Builds and starts the demo. Returns only when it cannot be started.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     tools::install_for_demo()?;
-    eprintln!("── building; the first time takes minutes");
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--workspace"]).status();
-    if !built.context("cannot start cargo")?.success() {
-        bail!("the build failed");
-    }
-    let metadata = MetadataCommand::new().no_deps().exec()?;
-    let program = metadata.target_directory.join("release/espalier-demo");
+    let program = tools::built("espalier-demo")?;
     let mut command = if tools::is_root()? {
         Command::new(&program)
     } else {

@@ -1,5 +1,6 @@
-//! Developer commands: `cargo demo`, `cargo verify`.
+//! Developer commands: `cargo bench-handshake`, `cargo demo`, `cargo verify`.
 
+mod bench;
 mod demo;
 mod structure;
 mod suite;
@@ -14,6 +15,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo")]
 enum Command {
+    /// Measures how many handshakes a core completes.
+    BenchHandshake(bench::Options),
     /// Shows a whole mesh on this machine.
     Demo(demo::Options),
     /// Runs every check that the project has.
@@ -22,6 +25,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
+        Command::BenchHandshake(options) => bench::run("espalier-bench-handshake", &options),
         Command::Demo(options) => demo::run(&options),
         Command::Verify(options) => verify::run(&options),
     };

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
+use cargo_metadata::camino::Utf8PathBuf;
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
     ("setpriv", "util-linux"),
+    ("taskset", "util-linux"),
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),
     ("pki", "strongswan-pki"),
@@ -36,6 +39,17 @@ pub(crate) fn install_missing() -> Result<()> {
 /// Installs what the demo lacks. Without root it says what to install instead.
 pub(crate) fn install_for_demo() -> Result<()> {
     install(&missing().into_iter().filter(|package| FOR_DEMO.contains(package)).collect::<Vec<_>>())
+}
+
+/// Builds what ships and returns the path of one of its programs.
+pub(crate) fn built(program: &str) -> Result<Utf8PathBuf> {
+    eprintln!("── building; the first time takes minutes");
+    let built = Command::new(env!("CARGO")).args(["build", "--release", "--workspace"]).status();
+    if !built.context("cannot start cargo")?.success() {
+        bail!("the build failed");
+    }
+    let metadata = MetadataCommand::new().no_deps().exec()?;
+    Ok(metadata.target_directory.join("release").join(program))
 }
 
 /// Tells whether this is root.

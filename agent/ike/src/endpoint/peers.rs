@@ -1,5 +1,6 @@
 //! Peers: who is called and when, which SA is the one in use, and what happens when two ends call each other at once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_model::identity::Identity;
@@ -28,7 +29,7 @@ impl Endpoint {
     pub(super) fn set_peers(&mut self, now: Now, configs: Vec<PeerConfig>) {
         let mut before = std::mem::take(&mut self.peers);
         for config in configs {
-            let id = config.id.clone();
+            let (id, config) = (config.id.clone(), Arc::new(config));
             if let Some(peer) = before.remove(&id) {
                 self.peers.insert(id, Peer { config, ..peer });
                 continue;
@@ -41,6 +42,7 @@ impl Endpoint {
             self.peer_timers.set(&id, None);
             self.part(now, id, &peer);
         }
+        self.index_addresses();
         let standing = |(spi, sa): (&IkeSpi, &Sa)| matches!(sa, Sa::Established(_)).then_some(*spi);
         for spi in self.sas.iter().filter_map(standing).collect::<Vec<_>>() {
             let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) else { continue };
@@ -49,6 +51,16 @@ impl Endpoint {
             }
             let next = self.act(now, Sa::Established(sa));
             self.keep(spi, next);
+        }
+    }
+
+    /// Notes which peer may speak from which address: the first of those that share one.
+    fn index_addresses(&mut self) {
+        self.by_address.clear();
+        for (id, peer) in &self.peers {
+            for endpoint in &peer.config.endpoints {
+                self.by_address.entry(endpoint.ip()).or_insert_with(|| id.clone());
+            }
         }
     }
 
@@ -72,12 +84,14 @@ impl Endpoint {
     /// Deletes every SA and tells the peers, once. Nothing is started afterwards.
     pub fn shutdown(&mut self, now: Now) {
         let peers = std::mem::take(&mut self.peers);
+        self.by_address.clear();
         for (id, peer) in peers {
             self.peer_timers.set(&id, None);
             self.part(now, id, &peer);
         }
         self.sas.keys().for_each(|spi| self.sa_timers.set(spi, None));
         self.sas.clear();
+        self.holders.clear();
     }
 
     /// Proves anew who we are to every peer that asks for certificates.
@@ -114,7 +128,7 @@ impl Endpoint {
     pub(super) fn call_due(&mut self, now: Now) {
         for id in self.peer_timers.take_due(now.instant) {
             let Some(peer) = self.peers.get(&id).filter(|p| p.attempt.is_none()) else { continue };
-            let (config, alone) = (peer.config.clone(), peer.sa.is_none());
+            let (config, alone) = (Arc::clone(&peer.config), peer.sa.is_none());
             let Some(path) = path_to(&config, peer.failures) else { continue };
             match InitSent::start(context!(self, now), config, path, alone) {
                 Ok((spi, state)) => {

@@ -1,6 +1,7 @@
 //! What an endpoint keeps for each peer and for each SA.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use espalier_model::sa::UdpPath;
@@ -15,7 +16,7 @@ use crate::wire::IkeSpi;
 
 /// A configured peer: the SA in use, and our attempt at one.
 pub(super) struct Peer {
-    pub(super) config: PeerConfig,
+    pub(super) config: Arc<PeerConfig>,
     pub(super) sa: Option<IkeSpi>,
     pub(super) attempt: Option<IkeSpi>,
     pub(super) failures: u32,

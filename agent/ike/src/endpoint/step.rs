@@ -1,9 +1,11 @@
 //! How a message or a deadline carries an SA from state to state. What is not authentic leaves a state as it is.
 
+use std::sync::Arc;
+
 use espalier_model::sa::UdpPath;
 
 use super::cookie::Sender;
-use super::slot::{Peer, Sa, reason};
+use super::slot::{Sa, reason};
 use super::{Endpoint, context};
 use crate::config::Now;
 use crate::content::Content;
@@ -36,9 +38,9 @@ impl Endpoint {
         if self.half_open.len() >= COOKIES_FROM && !self.shows_address(now, path, header, datagram) {
             return;
         }
-        let from = |p: &&Peer| p.config.endpoints.iter().any(|e| e.ip() == path.remote.ip());
-        let peer = self.peers.values().find(from).or_else(|| self.peers.values().next());
-        let Some(peer) = peer.filter(|_| self.half_open.len() < MOST_HALF_OPEN).map(|p| p.config.clone()) else {
+        let known = self.by_address.get(&path.remote.ip()).and_then(|id| self.peers.get(id));
+        let peer = known.or_else(|| self.peers.values().next()).filter(|_| self.half_open.len() < MOST_HALF_OPEN);
+        let Some(peer) = peer.map(|p| Arc::clone(&p.config)) else {
             self.counters.refused += 1;
             return;
         };
@@ -78,32 +80,25 @@ impl Endpoint {
     }
 
     /// Lets a state take a message.
-    pub(super) fn step(
-        &mut self,
-        now: Now,
-        path: UdpPath,
-        ours: IkeSpi,
-        sa: Sa,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Option<Sa> {
+    pub(super) fn step(&mut self, now: Now, path: UdpPath, sa: Sa, header: &Header, datagram: &[u8]) -> Option<Sa> {
         match sa {
             Sa::InitSent(state) => self.step_init(now, state, header, datagram),
             Sa::AuthSent(state) => self.step_auth(now, state, header, datagram),
-            Sa::HalfOpen(state) => self.step_half_open(now, path, ours, state, header, datagram),
+            Sa::HalfOpen(state) => self.step_half_open(now, path, state, header, datagram),
             Sa::Established(state) => self.step_established(now, path, state, header, datagram),
         }
     }
 
     fn step_init(&mut self, now: Now, state: Box<InitSent>, header: &Header, datagram: &[u8]) -> Option<Sa> {
         let answers = header.exchange == ExchangeType::IKE_SA_INIT && header.flags.response;
-        if !answers || !state.requests.expects(header.message_id) || Message::parse(datagram).is_err() {
+        let expected = answers && state.requests.expects(header.message_id);
+        let Some(message) = expected.then(|| Message::parse(datagram).ok()).flatten() else {
             self.counters.unexpected += 1;
             return Some(Sa::InitSent(state));
-        }
+        };
         self.counters.accepted += 1;
         let id = state.peer.id.clone();
-        match state.handle(context!(self, now), datagram) {
+        match state.handle(context!(self, now), message, datagram) {
             Ok(AfterInit::Again(state)) => Some(Sa::InitSent(state)),
             Ok(AfterInit::Auth(state)) => Some(Sa::AuthSent(state)),
             Err(failure) => {
@@ -139,7 +134,6 @@ impl Endpoint {
         &mut self,
         now: Now,
         path: UdpPath,
-        ours: IkeSpi,
         state: Box<HalfOpen>,
         header: &Header,
         datagram: &[u8],
@@ -153,9 +147,9 @@ impl Endpoint {
             self.counters.unauthentic += 1;
             return Some(Sa::HalfOpen(state));
         };
-        self.half_open.retain(|_, spi| *spi != ours);
+        self.half_open.remove(&state.first);
         let peers = &self.peers;
-        let find = |id: &Identification| id.identity().and_then(|id| peers.get(&id)).map(|p| p.config.clone());
+        let find = |id: &Identification| id.identity().and_then(|id| peers.get(&id)).map(|p| Arc::clone(&p.config));
         match state.handle(context!(self, now), find, path, message, datagram) {
             Ok((established, alone)) => {
                 self.counters.accepted += 1;
@@ -249,13 +243,13 @@ impl Endpoint {
     }
 
     /// Sends again, does what is due, or gives up.
-    pub(super) fn expire(&mut self, now: Now, spi: IkeSpi, mut sa: Sa) -> Option<Sa> {
+    pub(super) fn expire(&mut self, now: Now, mut sa: Sa) -> Option<Sa> {
         let (requests, peer) = match &mut sa {
             Sa::InitSent(state) => (&mut state.requests, &state.peer.id),
             Sa::AuthSent(state) => (&mut state.requests, &state.peer.id),
             Sa::Established(state) => (&mut state.parts.requests, &state.parts.peer.id),
-            Sa::HalfOpen(_) => {
-                self.half_open.retain(|_, half| *half != spi);
+            Sa::HalfOpen(state) => {
+                self.half_open.remove(&state.first);
                 return None;
             }
         };

@@ -18,6 +18,9 @@ impl<K> Default for Timers<K> {
 impl<K: Ord + Clone> Timers<K> {
     /// Sets, moves or removes a deadline.
     pub(super) fn set(&mut self, key: &K, at: Option<Instant>) {
+        if self.by_key.get(key).copied() == at {
+            return;
+        }
         if let Some(before) = self.by_key.remove(key) {
             self.queue.remove(&(before, key.clone()));
         }

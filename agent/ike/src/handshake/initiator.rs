@@ -1,5 +1,7 @@
 //! The initiator's states: `IKE_SA_INIT` sent, `IKE_AUTH` sent.
 
+use std::sync::Arc;
+
 use espalier_crypto::KeyShare;
 use espalier_model::sa::{Spi, UdpPath};
 use espalier_model::suite::KeyExchange;
@@ -27,7 +29,7 @@ use crate::wire::{
 
 /// Waits for the response to `IKE_SA_INIT`.
 pub(crate) struct InitSent {
-    pub(crate) peer: PeerConfig,
+    pub(crate) peer: Arc<PeerConfig>,
     pub(crate) requests: Requests,
     spi: IkeSpi,
     share: KeyShare,
@@ -42,7 +44,7 @@ pub(crate) struct InitSent {
 
 /// Waits for the response to `IKE_AUTH`.
 pub(crate) struct AuthSent {
-    pub(crate) peer: PeerConfig,
+    pub(crate) peer: Arc<PeerConfig>,
     pub(crate) requests: Requests,
     spis: IkeSpis,
     nonces: Nonces,
@@ -73,7 +75,7 @@ impl InitSent {
     /// Sends the first message to a peer. `alone` says that no SA with it stands.
     pub(crate) fn start(
         cx: &mut Context<'_>,
-        peer: PeerConfig,
+        peer: Arc<PeerConfig>,
         path: UdpPath,
         alone: bool,
     ) -> Result<(IkeSpi, Self), Failure> {
@@ -105,9 +107,13 @@ impl InitSent {
         Ok(self)
     }
 
-    /// Reads the response. Nothing in it is authentic, so a failure ends only this attempt.
-    pub(crate) fn handle(mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Result<AfterInit, Failure> {
-        let message = Message::parse(datagram)?;
+    /// Reads the response, which is `message` as it travelled in `datagram`. Nothing in it is authentic, so a failure ends only this attempt.
+    pub(crate) fn handle(
+        mut self,
+        cx: &mut Context<'_>,
+        message: Message,
+        datagram: &[u8],
+    ) -> Result<AfterInit, Failure> {
         let responder = message.header.responder_spi;
         let content = Content::read(message.payloads)?;
         if self.trips < MOST_TRIPS {

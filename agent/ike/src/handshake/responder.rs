@@ -1,5 +1,7 @@
 //! The responder's side: an `IKE_SA_INIT` request is answered, an `IKE_AUTH` request proves who asked.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_crypto::KeyShare;
@@ -27,6 +29,8 @@ use crate::wire::{ExchangeType, Flags, Identification, IkeSpi, Message, Notify, 
 /// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`. Anybody can make one, so it is small and does not live long.
 pub(crate) struct HalfOpen {
     pub(crate) spis: IkeSpis,
+    /// The initiator's SPI and address, as its first message showed them.
+    pub(crate) first: (IkeSpi, SocketAddr),
     pub(crate) responses: Responses,
     pub(crate) expires: Instant,
     nonces: Nonces,
@@ -102,6 +106,7 @@ impl HalfOpen {
             opening: OpeningKey::new(keys.encryption, &keys.sk_ei)?,
             expires: cx.now.instant + LIFETIME,
             request: datagram.to_vec(),
+            first: (initiator, path.remote),
             spis,
             responses,
             nonces,
@@ -122,7 +127,7 @@ impl HalfOpen {
     pub(crate) fn handle(
         mut self,
         cx: &mut Context<'_>,
-        peers: impl Fn(&Identification) -> Option<PeerConfig>,
+        peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
         path: UdpPath,
         message: Message,
         datagram: &[u8],
@@ -195,8 +200,8 @@ impl HalfOpen {
         &self,
         cx: &Context<'_>,
         content: &Content,
-        peers: impl Fn(&Identification) -> Option<PeerConfig>,
-    ) -> Result<(PeerConfig, Option<Proof>), Failure> {
+        peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
+    ) -> Result<(Arc<PeerConfig>, Option<Proof>), Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
         let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
         let peer = peers(id).ok_or_else(unknown)?;

@@ -45,7 +45,9 @@ impl Child {
             Some(config) => {
                 let (before, after) = (&self.config.profile, &config.profile);
                 self.rekey_at = sooner(self.rekey_at, now, before, after, Profile::child_rekey);
-                self.config = config.clone();
+                if self.config != *config {
+                    self.config = config.clone();
+                }
             }
             None => _ = self.delete_at.get_or_insert(now),
         }
@@ -60,6 +62,10 @@ pub(super) fn sooner(
     after: &Profile,
     lifetime: impl Fn(&Profile) -> Duration,
 ) -> Instant {
+    let latest = now + lifetime(after);
+    if before == after {
+        return planned.min(latest);
+    }
     let spared = Profile {
         name: after.name.clone(),
         ike_rekey_seconds: after.ike_rekey_seconds,
@@ -67,7 +73,7 @@ pub(super) fn sooner(
         liveness_seconds: after.liveness_seconds,
         ..before.clone()
     };
-    if spared == *after { planned.min(now + lifetime(after)) } else { now }
+    if spared == *after { planned.min(latest) } else { now }
 }
 
 /// What both ends have agreed on.

@@ -1,6 +1,7 @@
 //! An IKE SA that stands: what it is made of, and how a message passes through it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_model::identity::Name;
@@ -25,7 +26,7 @@ use crate::wire::{ExchangeType, Flags, IkeSpi, Message, Nonce, Notify, NotifyTyp
 
 /// What a handshake or a predecessor hands over.
 pub(crate) struct Parts {
-    pub(crate) peer: PeerConfig,
+    pub(crate) peer: Arc<PeerConfig>,
     pub(crate) spis: IkeSpis,
     /// Whether this end started the exchange that made the SA.
     pub(crate) initiator: bool,
@@ -125,12 +126,12 @@ impl Established {
     }
 
     /// Takes a changed configuration of the peer.
-    pub(crate) fn reconfigure(&mut self, now: Instant, peer: &PeerConfig) {
+    pub(crate) fn reconfigure(&mut self, now: Instant, peer: &Arc<PeerConfig>) {
         for child in &mut self.children {
             child.reconfigure(now, peer);
         }
         self.rekey_at = sooner(self.rekey_at, now, &self.parts.peer.profile, &peer.profile, Profile::ike_rekey);
-        self.parts.peer = peer.clone();
+        self.parts.peer = Arc::clone(peer);
         self.changed = now;
         self.refused.clear();
         self.pause = now;

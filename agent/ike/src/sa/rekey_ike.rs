@@ -1,5 +1,7 @@
 //! CREATE_CHILD_SA for the IKE SA itself: the new one inherits the children (RFC 7296 §1.3.2, §2.8, §2.18).
 
+use std::sync::Arc;
+
 use espalier_crypto::KeyShare;
 use espalier_model::secret::Secret;
 use espalier_model::suite::KeyExchange;
@@ -151,7 +153,7 @@ impl Established {
         }
         let (seals, opens) = if made.initiator { (&keys.sk_ei, &keys.sk_er) } else { (&keys.sk_er, &keys.sk_ei) };
         let parts = Parts {
-            peer: self.parts.peer.clone(),
+            peer: Arc::clone(&self.parts.peer),
             spis: made.spis,
             initiator: made.initiator,
             path: self.parts.path,

@@ -98,13 +98,9 @@ impl Established {
         steps
     }
 
-    /// Takes note of what a data plane has seen. Returns whether the event is about this SA.
-    pub(crate) fn handle_event(&mut self, cx: &mut Context<'_>, event: &SaEvent) -> bool {
-        let id = match event {
-            SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _) => *id,
-            SaEvent::Acquire { .. } => return false,
-        };
-        let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return false };
+    /// Takes note of what a data plane has seen of a child.
+    pub(crate) fn handle_event(&mut self, cx: &mut Context<'_>, id: ChildId, event: &SaEvent) {
+        let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return };
         match event {
             SaEvent::Soft(_) | SaEvent::Hard(_) => child.rekey_at = cx.now.instant,
             SaEvent::FirstAuthentic(_) => {
@@ -117,7 +113,6 @@ impl Established {
             }
             SaEvent::Acquire { .. } => {}
         }
-        true
     }
 
     /// Returns when to have the peer prove anew who it is: while a quarter of its certificate's time is left.

@@ -117,10 +117,10 @@ pub struct Gap {
 }
 
 impl Writer {
-    /// Starts empty.
+    /// Starts empty, with room for an ordinary message.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { bytes: Vec::with_capacity(512) }
     }
 
     /// Returns the number of bytes written.
