@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use espalier_esp::inner_mtu;
 use espalier_model::plan::NodePlan;
+use espalier_model::suite::EspSuite;
 use espalier_sys::guard::{Exemption, Guard, GuardSpec, Side, Transport};
 use espalier_sys::netlink::{Netlink, Route, Rule, Target};
 use espalier_sys::tun::Tun;
@@ -32,6 +33,7 @@ pub struct Network {
     index: u32,
     addresses: BTreeSet<IpNet>,
     protected: BTreeSet<IpNet>,
+    mtu: u16,
 }
 
 impl Network {
@@ -46,10 +48,10 @@ impl Network {
             netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
         }
         let tun = Tun::create(INTERFACE)?;
-        let mut network = Self { index: tun.index(), addresses: BTreeSet::new(), protected: BTreeSet::new() };
+        let (addresses, protected) = (BTreeSet::new(), BTreeSet::new());
+        let mut network = Self { index: tun.index(), addresses, protected, mtu: 0 };
         network.give_addresses(&mut netlink, plan)?;
-        let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
-        netlink.set_mtu(network.index, u32::from(inner_mtu(UNDERLAY_MTU, ipv4)))?;
+        network.give_mtu(&mut netlink, plan)?;
         netlink.set_up(network.index)?;
         network.route(&mut netlink, plan)?;
         Ok((network, tun))
@@ -63,7 +65,18 @@ impl Network {
         let mut netlink = Netlink::open()?;
         fence(&mut netlink, plan)?;
         self.give_addresses(&mut netlink, plan)?;
+        self.give_mtu(&mut netlink, plan)?;
         self.route(&mut netlink, plan)
+    }
+
+    /// Makes room for the suite with the largest overhead that a peer may choose.
+    fn give_mtu(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let mtu = largest_inner(plan);
+        if mtu != self.mtu {
+            netlink.set_mtu(self.index, u32::from(mtu))?;
+            self.mtu = mtu;
+        }
+        Ok(())
     }
 
     fn give_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
@@ -101,6 +114,14 @@ impl Network {
 }
 
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.
+/// Returns the largest inner packet that fits into the underlay with every suite that a rule may use.
+fn largest_inner(plan: &NodePlan) -> u16 {
+    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
+    let suites = plan.rules.iter().filter_map(|rule| plan.profile(&rule.profile)).flat_map(|profile| profile.esp);
+    let least = suites.map(|suite| inner_mtu(suite, UNDERLAY_MTU, ipv4)).min();
+    least.unwrap_or_else(|| inner_mtu(EspSuite::Aes256Gcm16, UNDERLAY_MTU, ipv4))
+}
+
 fn fence(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
     let strict = plan.strict.iter().map(IpNet::trunc);
     let guarded: BTreeSet<IpNet> = strict.chain(reconcile::protected(plan)).collect();
