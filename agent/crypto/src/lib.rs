@@ -39,8 +39,11 @@ pub enum CryptoError {
     #[error("too much keying material asked for")]
     KeymatLength,
     /// Not a private key in PKCS#8 PEM of a supported kind.
-    #[error("not a PKCS#8 private key of type ECDSA P-256, ECDSA P-384 or Ed25519")]
+    #[error("not a PKCS#8 private key of type ECDSA P-256, ECDSA P-384, Ed25519 or RSA with 2,048 to 4,096 bits")]
     PrivateKey,
+    /// A signature algorithm that the key is not for.
+    #[error("signature algorithm is not one of the key")]
+    Algorithm,
     /// The provider failed for no fault of its input.
     #[error("cryptographic provider failed")]
     Provider,
