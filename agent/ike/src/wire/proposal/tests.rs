@@ -187,7 +187,7 @@ fn an_answer_that_mixes_proposals_is_refused() {
     let cbc = with_esp(&[EspSuite::Aes256CbcSha256]);
     let without =
         Proposal { transforms: vec![encryption(EspSuite::Aes256CbcSha256.cipher()), NO_ESN], ..child(vec![]) };
-    assert!(choose_child(&cbc, exchange, &[without.clone()]).is_none(), "CBC without integrity");
+    assert!(choose_child(&cbc, exchange, std::slice::from_ref(&without)).is_none(), "CBC without integrity");
     let none = Proposal { transforms: [without.transforms, vec![NO_INTEGRITY]].concat(), ..child(vec![]) };
     assert!(choose_child(&cbc, exchange, &[none]).is_none(), "CBC with integrity none");
 }
