@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use espalier_esp::inner_mtu;
 use espalier_model::plan::NodePlan;
+use espalier_model::suite::EspSuite;
 use espalier_sys::guard::{Exemption, Guard, GuardSpec, Side, Transport};
 use espalier_sys::netlink::{Netlink, Route, Rule, Target};
 use espalier_sys::tun::Tun;
@@ -36,6 +37,7 @@ pub struct Network {
     addresses: BTreeSet<IpNet>,
     protected: BTreeSet<IpNet>,
     controller: Option<SocketAddr>,
+    mtu: u16,
 }
 
 impl Network {
@@ -50,11 +52,10 @@ impl Network {
             netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
         }
         let tun = Tun::create(INTERFACE)?;
-        let mut network =
-            Self { index: tun.index(), addresses: BTreeSet::new(), protected: BTreeSet::new(), controller: None };
+        let (addresses, protected) = (BTreeSet::new(), BTreeSet::new());
+        let mut network = Self { index: tun.index(), addresses, protected, controller: None, mtu: 0 };
         network.give_addresses(&mut netlink, plan)?;
-        let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
-        netlink.set_mtu(network.index, u32::from(inner_mtu(UNDERLAY_MTU, ipv4)))?;
+        network.give_mtu(&mut netlink, plan)?;
         netlink.set_up(network.index)?;
         network.route(&mut netlink, plan)?;
         Ok((network, tun))
@@ -68,6 +69,7 @@ impl Network {
         let mut netlink = Netlink::open()?;
         fence(&mut netlink, plan, self.controller)?;
         self.give_addresses(&mut netlink, plan)?;
+        self.give_mtu(&mut netlink, plan)?;
         self.route(&mut netlink, plan)
     }
 
@@ -81,6 +83,16 @@ impl Network {
         }
         self.controller = Some(controller);
         fence(&mut Netlink::open()?, plan, self.controller)
+    }
+
+    /// Makes room for the suite with the largest overhead that a peer may choose.
+    fn give_mtu(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let mtu = largest_inner(plan);
+        if mtu != self.mtu {
+            netlink.set_mtu(self.index, u32::from(mtu))?;
+            self.mtu = mtu;
+        }
+        Ok(())
     }
 
     fn give_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
@@ -115,6 +127,14 @@ impl Network {
         self.protected = wanted;
         Ok(())
     }
+}
+
+/// Returns the largest inner packet that fits into the underlay with every suite that a rule may use.
+fn largest_inner(plan: &NodePlan) -> u16 {
+    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
+    let suites = plan.rules.iter().filter_map(|rule| plan.profile(&rule.profile)).flat_map(|profile| profile.esp);
+    let least = suites.map(|suite| inner_mtu(suite, UNDERLAY_MTU, ipv4)).min();
+    least.unwrap_or_else(|| inner_mtu(EspSuite::Aes256Gcm16, UNDERLAY_MTU, ipv4))
 }
 
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.

@@ -1,7 +1,8 @@
-//! AES-GCM with a tag of 16 bytes, by three providers behind one type.
+//! AES-GCM and ChaCha20-Poly1305 with a tag of 16 bytes, by three providers behind one type.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
+use chacha20poly1305::ChaCha20Poly1305;
 
 use crate::CryptoError;
 
@@ -17,6 +18,8 @@ pub enum AeadAlgorithm {
     Aes128Gcm,
     /// AES-GCM with a 256-bit key.
     Aes256Gcm,
+    /// ChaCha20-Poly1305 (RFC 8439).
+    ChaCha20Poly1305,
 }
 
 /// Who computes.
@@ -26,7 +29,7 @@ pub enum AeadProvider {
     Ring,
     /// aws-lc-rs: the fastest with AVX-512.
     AwsLc,
-    /// The pure-Rust aes-gcm crate: portable, and the independent cross-check.
+    /// The pure-Rust crates aes-gcm and chacha20poly1305: portable, and the independent cross-check.
     Portable,
 }
 
@@ -39,6 +42,7 @@ enum Inner {
     AwsLc(aws_lc_rs::aead::LessSafeKey),
     Portable128(Box<Aes128Gcm>),
     Portable256(Box<Aes256Gcm>),
+    PortableChaCha(Box<ChaCha20Poly1305>),
 }
 
 impl AeadAlgorithm {
@@ -47,7 +51,7 @@ impl AeadAlgorithm {
     pub const fn key_len(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,
-            Self::Aes256Gcm => 32,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
         }
     }
 }
@@ -73,30 +77,13 @@ impl AeadKey {
     /// # Errors
     /// `KeyLength` when the key is not as long as the algorithm demands.
     pub fn new(provider: AeadProvider, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Self, CryptoError> {
-        let wrong = |_| CryptoError::KeyLength;
-        let inner = match (provider, algorithm) {
-            (AeadProvider::Ring, _) => {
-                let algorithm = match algorithm {
-                    AeadAlgorithm::Aes128Gcm => &ring::aead::AES_128_GCM,
-                    AeadAlgorithm::Aes256Gcm => &ring::aead::AES_256_GCM,
-                };
-                let key = ring::aead::UnboundKey::new(algorithm, key).map_err(wrong)?;
-                Inner::Ring(ring::aead::LessSafeKey::new(key))
-            }
-            (AeadProvider::AwsLc, _) => {
-                let algorithm = match algorithm {
-                    AeadAlgorithm::Aes128Gcm => &aws_lc_rs::aead::AES_128_GCM,
-                    AeadAlgorithm::Aes256Gcm => &aws_lc_rs::aead::AES_256_GCM,
-                };
-                let key = aws_lc_rs::aead::UnboundKey::new(algorithm, key).map_err(|_| CryptoError::KeyLength)?;
-                Inner::AwsLc(aws_lc_rs::aead::LessSafeKey::new(key))
-            }
-            (AeadProvider::Portable, AeadAlgorithm::Aes128Gcm) => {
-                Inner::Portable128(Box::new(Aes128Gcm::new_from_slice(key).map_err(|_| CryptoError::KeyLength)?))
-            }
-            (AeadProvider::Portable, AeadAlgorithm::Aes256Gcm) => {
-                Inner::Portable256(Box::new(Aes256Gcm::new_from_slice(key).map_err(|_| CryptoError::KeyLength)?))
-            }
+        if key.len() != algorithm.key_len() {
+            return Err(CryptoError::KeyLength);
+        }
+        let inner = match provider {
+            AeadProvider::Ring => ring_key(algorithm, key)?,
+            AeadProvider::AwsLc => aws_lc_key(algorithm, key)?,
+            AeadProvider::Portable => portable_key(algorithm, key)?,
         };
         Ok(Self(inner))
     }
@@ -104,7 +91,7 @@ impl AeadKey {
     /// Encrypts in place and returns the tag. The caller never repeats a nonce under one key.
     ///
     /// # Errors
-    /// `TooLong` beyond the limit of GCM, 64 GiB.
+    /// `TooLong` beyond the limit of the algorithm, which is 64 GiB for GCM.
     pub fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
         let tag: Result<[u8; TAG_LEN], _> = match &self.0 {
             Inner::Ring(key) => {
@@ -118,6 +105,10 @@ impl AeadKey {
                 tag.map_err(|_| CryptoError::TooLong)?.as_ref().try_into()
             }
             Inner::Portable128(key) => {
+                let tag = key.encrypt_inout_detached(nonce.into(), aad, in_out.into());
+                Ok(tag.map_err(|_| CryptoError::TooLong)?.into())
+            }
+            Inner::PortableChaCha(key) => {
                 let tag = key.encrypt_inout_detached(nonce.into(), aad, in_out.into());
                 Ok(tag.map_err(|_| CryptoError::TooLong)?.into())
             }
@@ -153,9 +144,41 @@ impl AeadKey {
             }
             Inner::Portable128(key) => key.decrypt_inout_detached(nonce.into(), aad, in_out.into(), tag.into()).ok(),
             Inner::Portable256(key) => key.decrypt_inout_detached(nonce.into(), aad, in_out.into(), tag.into()).ok(),
+            Inner::PortableChaCha(key) => key.decrypt_inout_detached(nonce.into(), aad, in_out.into(), tag.into()).ok(),
         };
         opened.ok_or(CryptoError::NotAuthentic)
     }
+}
+
+fn ring_key(algorithm: AeadAlgorithm, key: &[u8]) -> Result<Inner, CryptoError> {
+    let algorithm = match algorithm {
+        AeadAlgorithm::Aes128Gcm => &ring::aead::AES_128_GCM,
+        AeadAlgorithm::Aes256Gcm => &ring::aead::AES_256_GCM,
+        AeadAlgorithm::ChaCha20Poly1305 => &ring::aead::CHACHA20_POLY1305,
+    };
+    let key = ring::aead::UnboundKey::new(algorithm, key).map_err(|_| CryptoError::KeyLength)?;
+    Ok(Inner::Ring(ring::aead::LessSafeKey::new(key)))
+}
+
+fn aws_lc_key(algorithm: AeadAlgorithm, key: &[u8]) -> Result<Inner, CryptoError> {
+    let algorithm = match algorithm {
+        AeadAlgorithm::Aes128Gcm => &aws_lc_rs::aead::AES_128_GCM,
+        AeadAlgorithm::Aes256Gcm => &aws_lc_rs::aead::AES_256_GCM,
+        AeadAlgorithm::ChaCha20Poly1305 => &aws_lc_rs::aead::CHACHA20_POLY1305,
+    };
+    let key = aws_lc_rs::aead::UnboundKey::new(algorithm, key).map_err(|_| CryptoError::KeyLength)?;
+    Ok(Inner::AwsLc(aws_lc_rs::aead::LessSafeKey::new(key)))
+}
+
+fn portable_key(algorithm: AeadAlgorithm, key: &[u8]) -> Result<Inner, CryptoError> {
+    let inner = match algorithm {
+        AeadAlgorithm::Aes128Gcm => Aes128Gcm::new_from_slice(key).map(|key| Inner::Portable128(Box::new(key))),
+        AeadAlgorithm::Aes256Gcm => Aes256Gcm::new_from_slice(key).map(|key| Inner::Portable256(Box::new(key))),
+        AeadAlgorithm::ChaCha20Poly1305 => {
+            ChaCha20Poly1305::new_from_slice(key).map(|key| Inner::PortableChaCha(Box::new(key)))
+        }
+    };
+    inner.map_err(|_| CryptoError::KeyLength)
 }
 
 #[cfg(test)]

@@ -1,39 +1,108 @@
-//! Ephemeral key exchange: X25519 (RFC 8031) and NIST P-256 (RFC 5903).
+//! Ephemeral key exchange: X25519 (RFC 8031), NIST curves (RFC 5903), MODP groups (RFC 3526) and ML-KEM (FIPS 203).
+//!
+//! A KEM is not symmetric, so the two ends call different functions: the initiator makes a [`KeyShare`], the responder answers
+//! its public value with [`KeyShare::respond`], and the initiator [agrees](KeyShare::agree) on the answer.
+
+mod modp;
 
 use aws_lc_rs::agreement::{self, Algorithm, EphemeralPrivateKey, UnparsedPublicKey};
+use aws_lc_rs::kem::{self, Ciphertext, DecapsulationKey, EncapsulationKey};
 use aws_lc_rs::rand::SystemRandom;
 use espalier_model::secret::Secret;
-use espalier_model::suite::KeyExchange;
+use espalier_model::suite::{Kem, KeyExchange};
 
+use self::modp::{Exponent, Modp};
 use crate::CryptoError;
+
+/// How two ends come to a shared secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// Both send a public value.
+    KeyExchange(KeyExchange),
+    /// The initiator sends an encapsulation key, the responder a ciphertext.
+    Kem(Kem),
+}
 
 /// A fresh private key and its public value. Used for one exchange, then gone.
 pub struct KeyShare {
-    group: KeyExchange,
-    private: EphemeralPrivateKey,
+    method: Method,
+    private: Private,
     public: Vec<u8>,
+}
+
+enum Private {
+    Curve(&'static Algorithm, EphemeralPrivateKey),
+    Modp(Modp, Exponent),
+    Kem(DecapsulationKey),
+}
+
+/// What computes a key exchange method.
+enum Engine {
+    Curve(&'static Algorithm),
+    Modp(Modp),
 }
 
 /// SEC 1 mark of an uncompressed point, which IKE leaves out (RFC 5903 §7).
 const UNCOMPRESSED: u8 = 4;
+
+impl From<KeyExchange> for Method {
+    fn from(method: KeyExchange) -> Self {
+        Self::KeyExchange(method)
+    }
+}
+
+impl From<Kem> for Method {
+    fn from(kem: Kem) -> Self {
+        Self::Kem(kem)
+    }
+}
 
 impl KeyShare {
     /// Makes a key pair.
     ///
     /// # Errors
     /// `Provider` when the generator fails.
-    pub fn generate(group: KeyExchange) -> Result<Self, CryptoError> {
-        let private = EphemeralPrivateKey::generate(algorithm(group), &SystemRandom::new());
-        let private = private.map_err(|_| CryptoError::Provider)?;
-        let point = private.compute_public_key().map_err(|_| CryptoError::Provider)?;
-        let public = match group {
-            KeyExchange::X25519 => point.as_ref().to_vec(),
-            KeyExchange::P256 => point.as_ref().get(1..).ok_or(CryptoError::Provider)?.to_vec(),
+    pub fn generate(method: impl Into<Method>) -> Result<Self, CryptoError> {
+        let method = method.into();
+        let (private, public) = match method {
+            Method::KeyExchange(exchange) => match engine(exchange) {
+                Engine::Curve(algorithm) => curve(algorithm)?,
+                Engine::Modp(group) => {
+                    let exponent = Exponent::generate();
+                    let public = group.public(&exponent);
+                    (Private::Modp(group, exponent), public)
+                }
+            },
+            Method::Kem(kem) => {
+                let private = DecapsulationKey::generate(kem_algorithm(kem)).map_err(|_| CryptoError::Provider)?;
+                let public = private.encapsulation_key().map_err(|_| CryptoError::Provider)?;
+                let public = public.key_bytes().map_err(|_| CryptoError::Provider)?.as_ref().to_vec();
+                (Private::Kem(private), public)
+            }
         };
-        Ok(Self { group, private, public })
+        Ok(Self { method, private, public })
     }
 
-    /// Returns the public value as the KE payload carries it: 32 bytes for X25519, X and Y of 32 bytes each for P-256.
+    /// Answers an initiator: returns our public value, or the ciphertext, and the shared secret.
+    ///
+    /// # Errors
+    /// `PublicValue` when the initiator's value is not valid.
+    pub fn respond(method: impl Into<Method>, peer: &[u8]) -> Result<(Vec<u8>, Secret), CryptoError> {
+        match method.into() {
+            method @ Method::KeyExchange(_) => {
+                let share = Self::generate(method)?;
+                let public = share.public.clone();
+                share.agree(peer).map(|shared| (public, shared))
+            }
+            Method::Kem(kem) => {
+                let key = EncapsulationKey::new(kem_algorithm(kem), peer).map_err(|_| CryptoError::PublicValue)?;
+                let (ciphertext, shared) = key.encapsulate().map_err(|_| CryptoError::PublicValue)?;
+                Ok((ciphertext.as_ref().to_vec(), Secret::from(shared.as_ref())))
+            }
+        }
+    }
+
+    /// Returns the public value as the KE payload carries it: coordinates without a mark, MODP values as long as the prime.
     #[must_use]
     pub fn public(&self) -> &[u8] {
         &self.public
@@ -41,64 +110,70 @@ impl KeyShare {
 
     /// Returns the method.
     #[must_use]
-    pub const fn group(&self) -> KeyExchange {
-        self.group
+    pub const fn method(&self) -> Method {
+        self.method
     }
 
-    /// Computes the shared secret: 32 bytes, leading zeros kept.
+    /// Computes the shared secret from the peer's public value, or its ciphertext. Leading zeros are kept.
     ///
     /// # Errors
-    /// `PublicValue` when the peer's value has the wrong length, is not on the curve, or has low order.
+    /// `PublicValue` when the peer's value has the wrong length, is not in the group, or has low order. A ciphertext of the right
+    /// length always yields a secret, though not the peer's unless it is the peer's ciphertext (FIPS 203 §6.3).
     pub fn agree(self, peer: &[u8]) -> Result<Secret, CryptoError> {
-        let mut encoded = Vec::with_capacity(65);
-        if self.group == KeyExchange::P256 {
-            encoded.push(UNCOMPRESSED);
+        match self.private {
+            Private::Curve(algorithm, private) => {
+                if peer.len() != self.public.len() {
+                    return Err(CryptoError::PublicValue);
+                }
+                let peer = UnparsedPublicKey::new(algorithm, encoded(algorithm, peer));
+                agreement::agree_ephemeral(private, peer, CryptoError::PublicValue, |shared| Ok(Secret::from(shared)))
+            }
+            Private::Modp(group, exponent) => group.agree(&exponent, peer),
+            Private::Kem(key) => {
+                let shared = key.decapsulate(Ciphertext::from(peer)).map_err(|_| CryptoError::PublicValue)?;
+                Ok(Secret::from(shared.as_ref()))
+            }
         }
-        encoded.extend_from_slice(peer);
-        if peer.len() != self.public.len() {
-            return Err(CryptoError::PublicValue);
-        }
-        let peer = UnparsedPublicKey::new(algorithm(self.group), encoded);
-        agreement::agree_ephemeral(self.private, peer, CryptoError::PublicValue, |shared| Ok(Secret::from(shared)))
     }
 }
 
-fn algorithm(group: KeyExchange) -> &'static Algorithm {
-    match group {
-        KeyExchange::X25519 => &agreement::X25519,
-        KeyExchange::P256 => &agreement::ECDH_P256,
+fn curve(algorithm: &'static Algorithm) -> Result<(Private, Vec<u8>), CryptoError> {
+    let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new());
+    let private = private.map_err(|_| CryptoError::Provider)?;
+    let point = private.compute_public_key().map_err(|_| CryptoError::Provider)?;
+    let skipped = usize::from(is_point(algorithm));
+    let public = point.as_ref().get(skipped..).ok_or(CryptoError::Provider)?.to_vec();
+    Ok((Private::Curve(algorithm, private), public))
+}
+
+/// Puts the mark before the coordinates of a point.
+fn encoded(algorithm: &'static Algorithm, value: &[u8]) -> Vec<u8> {
+    let mark: &[u8] = if is_point(algorithm) { &[UNCOMPRESSED] } else { &[] };
+    [mark, value].concat()
+}
+
+fn is_point(algorithm: &'static Algorithm) -> bool {
+    *algorithm != agreement::X25519
+}
+
+fn engine(method: KeyExchange) -> Engine {
+    match method {
+        KeyExchange::X25519 => Engine::Curve(&agreement::X25519),
+        KeyExchange::P256 => Engine::Curve(&agreement::ECDH_P256),
+        KeyExchange::P384 => Engine::Curve(&agreement::ECDH_P384),
+        KeyExchange::P521 => Engine::Curve(&agreement::ECDH_P521),
+        KeyExchange::Modp2048 => Engine::Modp(Modp::Modp2048),
+        KeyExchange::Modp3072 => Engine::Modp(Modp::Modp3072),
+        KeyExchange::Modp4096 => Engine::Modp(Modp::Modp4096),
+    }
+}
+
+fn kem_algorithm(kem: Kem) -> &'static kem::Algorithm<kem::AlgorithmId> {
+    match kem {
+        Kem::MlKem768 => &kem::ML_KEM_768,
+        Kem::MlKem1024 => &kem::ML_KEM_1024,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ends_agree() {
-        for (group, length) in [(KeyExchange::X25519, 32), (KeyExchange::P256, 64)] {
-            let (a, b) = (KeyShare::generate(group).unwrap(), KeyShare::generate(group).unwrap());
-            let (public_a, public_b) = (a.public().to_vec(), b.public().to_vec());
-            assert_eq!(public_a.len(), length);
-            let (shared_a, shared_b) = (a.agree(&public_b).unwrap(), b.agree(&public_a).unwrap());
-            assert!(shared_a == shared_b);
-            assert_eq!(shared_a.expose().len(), 32);
-        }
-    }
-
-    #[test]
-    fn an_invalid_public_value_is_refused() {
-        for (group, bad) in [
-            (KeyExchange::X25519, vec![0; 32]),
-            (KeyExchange::X25519, vec![9; 31]),
-            (KeyExchange::X25519, vec![9; 33]),
-            (KeyExchange::P256, vec![0; 64]),
-            (KeyExchange::P256, vec![1; 64]),
-            (KeyExchange::P256, vec![1; 65]),
-            (KeyExchange::P256, vec![]),
-        ] {
-            let refused = KeyShare::generate(group).unwrap().agree(&bad).err();
-            assert_eq!(refused, Some(CryptoError::PublicValue), "{group:?} {}", bad.len());
-        }
-    }
-}
+mod tests;

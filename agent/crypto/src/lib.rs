@@ -1,4 +1,4 @@
-//! One table of AEAD, PRF, key exchange and signature functions over ring, aws-lc-rs and aes-gcm.
+//! One table of functions for messages and packets, PRF, key exchange and signatures, over ring, aws-lc-rs and RustCrypto.
 //!
 //! Every function takes bytes and gives bytes. Nothing here knows a protocol; nothing panics from its input;
 //! what is secret is wiped on drop and has no `Debug`.
@@ -6,11 +6,13 @@
 mod aead;
 mod agreement;
 mod hash;
+mod record;
 mod signature;
 
 pub use aead::{AeadAlgorithm, AeadKey, AeadProvider, NONCE_LEN, TAG_LEN};
-pub use agreement::KeyShare;
+pub use agreement::{KeyShare, Method};
 pub use hash::{equal, prf, prf_plus, random, sha1, sha256};
+pub use record::RecordKey;
 pub use signature::{SignatureAlgorithm, SigningKey};
 
 use thiserror::Error;
@@ -27,15 +29,21 @@ pub enum CryptoError {
     /// The message is longer than the algorithm allows.
     #[error("message is too long")]
     TooLong,
-    /// The peer's public value is no point of the group, or yields a shared secret of zero.
+    /// An IV or an integrity check value of a length that the cipher does not have, or text that is no multiple of its block.
+    #[error("message has the wrong layout")]
+    Layout,
+    /// The peer's public value is none of the group, or yields a shared secret that anybody knows.
     #[error("public value is invalid")]
     PublicValue,
     /// More output is asked for than prf+ can give (RFC 7296 §2.13).
     #[error("too much keying material asked for")]
     KeymatLength,
     /// Not a private key in PKCS#8 PEM of a supported kind.
-    #[error("not a PKCS#8 private key of type ECDSA P-256, ECDSA P-384 or Ed25519")]
+    #[error("not a PKCS#8 private key of type ECDSA P-256, ECDSA P-384, Ed25519 or RSA with 2,048 to 4,096 bits")]
     PrivateKey,
+    /// A signature algorithm that the key is not for.
+    #[error("signature algorithm is not one of the key")]
+    Algorithm,
     /// The provider failed for no fault of its input.
     #[error("cryptographic provider failed")]
     Provider,

@@ -13,7 +13,7 @@ use crate::flow::{BadPacket, whole};
 use crate::limits::Use;
 use crate::outbound::{IPV4, IPV6};
 use crate::replay::ReplayWindow;
-use crate::transform::{ALIGNMENT, HEADER_LEN, ICV_LEN, IV_LEN, TRAILER_LEN, Transform};
+use crate::transform::{TRAILER_LEN, Transform};
 
 /// An inbound SA. One worker opens; anyone may read its use.
 pub struct Inbound {
@@ -103,13 +103,9 @@ impl Inbound {
     /// # Errors
     /// `OpenError`; the buffer then holds nothing that may be delivered.
     pub fn open<'p>(&self, esp: &'p mut [u8]) -> Result<Opened<'p>, OpenError> {
-        let (header, rest) = esp.split_at_mut_checked(HEADER_LEN).ok_or(OpenError::Short)?;
-        let (iv, rest) = rest.split_first_chunk_mut::<IV_LEN>().ok_or(OpenError::Short)?;
-        let (text, icv) = rest.split_last_chunk_mut::<ICV_LEN>().ok_or(OpenError::Short)?;
-        let number = header.last_chunk::<4>().map(|n| u32::from_be_bytes(*n)).ok_or(OpenError::Short)?;
-        if text.is_empty() || !text.len().is_multiple_of(ALIGNMENT) {
-            return Err(OpenError::Short);
-        }
+        let mut parts = self.transform.split(esp).ok_or(OpenError::Short)?;
+        let [.., a, b, c, d] = *parts.header;
+        let number = u32::from_be_bytes([a, b, c, d]);
         if self.used.expired() {
             return Err(OpenError::Expired);
         }
@@ -117,7 +113,7 @@ impl Inbound {
             self.replayed.fetch_add(1, Relaxed);
             return Err(OpenError::Replayed);
         }
-        if self.transform.open(*iv, header, text, icv).is_err() {
+        if self.transform.open(&mut parts).is_err() {
             self.unauthentic.fetch_add(1, Relaxed);
             return Err(OpenError::NotAuthentic);
         }
@@ -126,7 +122,7 @@ impl Inbound {
             self.replayed.fetch_add(1, Relaxed);
             return Err(OpenError::Replayed);
         }
-        let padded = strip(text);
+        let padded = strip(parts.text);
         let soft = self.used.add(padded.map_or(0, <[u8]>::len));
         let (flow, length) = whole(padded?).map_err(OpenError::Inner)?;
         if !self.carries(&flow) {

@@ -1,4 +1,4 @@
-//! ESP in tunnel mode (RFC 4303, RFC 4106), the SAD and the SPD (RFC 4301). Sans-IO: packets in, packets out.
+//! ESP in tunnel mode (RFC 4303), the SAD and the SPD (RFC 4301). Sans-IO: packets in, packets out.
 //!
 //! A worker holds one [`Tables`] snapshot for a batch. Outbound: [`flow_of`] the inner packet, [`Tables::outbound`] for its SA,
 //! [`Outbound::seal`] into the send buffer. Inbound: [`Tables::inbound`] by SPI, [`Inbound::open`] in place, [`Tables::admits`].

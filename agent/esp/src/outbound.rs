@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::limits::Use;
 use crate::sequence::Sequence;
-use crate::transform::{HEADER_LEN, ICV_LEN, IV_LEN, TRAILER_LEN, Transform, sealed_len};
+use crate::transform::{TRAILER_LEN, Transform};
 
 /// An outbound SA. Shared by workers; the sequence number is taken in one atomic step.
 pub struct Outbound {
@@ -40,7 +40,7 @@ pub enum SealError {
     /// The hard limit is reached; the SA carries nothing more.
     #[error("SA has reached its hard limit")]
     Exhausted,
-    /// The output buffer is shorter than [`sealed_len`].
+    /// The output buffer is shorter than [`sealed_len`](crate::sealed_len).
     #[error("output buffer is too small")]
     TooSmall,
     /// Longer than the cipher allows.
@@ -85,23 +85,17 @@ impl Outbound {
             Some(6) => IPV6,
             _ => return Err(SealError::NotIp),
         };
-        let length = sealed_len(inner.len());
+        let length = self.transform.packet_len(inner.len());
         let packet = out.get_mut(..length).ok_or(SealError::TooSmall)?;
         if self.used.expired() {
             return Err(SealError::Exhausted);
         }
         let number = self.sequence.next().map_err(|_| SealError::Exhausted)?;
-        // The IV is the number itself: unique under this key, and never random (RFC 4106 §3.1).
-        let iv = u64::from(number).to_be_bytes();
-        let (header, rest) = packet.split_at_mut(HEADER_LEN);
-        let (iv_field, rest) = rest.split_at_mut(IV_LEN);
-        let (text, icv) = rest.split_at_mut(rest.len() - ICV_LEN);
-        let (spi_field, number_field) = header.split_at_mut(4);
-        spi_field.copy_from_slice(&self.spi.get().to_be_bytes());
-        number_field.copy_from_slice(&number.to_be_bytes());
-        iv_field.copy_from_slice(&iv);
-        fill(text, inner, next_header);
-        icv.copy_from_slice(&self.transform.seal(iv, header, text).map_err(|_| SealError::TooLong)?);
+        let parts = self.transform.split(packet).ok_or(SealError::TooSmall)?;
+        parts.header.copy_from_slice(&((u64::from(self.spi.get()) << 32) | u64::from(number)).to_be_bytes());
+        fill(parts.text, inner, next_header);
+        // The number itself is the IV of every counter mode: unique under this key, and never random (RFC 4106 §3.1).
+        self.transform.seal(u64::from(number), parts).map_err(|_| SealError::TooLong)?;
         Ok(Sealed { length, soft: self.used.add(inner.len()) })
     }
 

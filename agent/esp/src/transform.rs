@@ -1,70 +1,86 @@
-//! AES-GCM as ESP uses it (RFC 4106), and the sizes on the wire.
+//! What suites make of a packet, and the sizes on the wire (RFC 4303 §2).
 
-use espalier_crypto::{AeadAlgorithm, AeadKey, AeadProvider, CryptoError, NONCE_LEN, TAG_LEN};
+use espalier_crypto::{AeadProvider, CryptoError, RecordKey};
 use espalier_model::secret::Secret;
-use espalier_model::suite::EspSuite;
+use espalier_model::suite::{Cipher, EspSuite};
 
 /// SPI and sequence number.
 pub(crate) const HEADER_LEN: usize = 8;
-/// The explicit IV.
-pub(crate) const IV_LEN: usize = 8;
-/// The integrity check value.
-pub(crate) const ICV_LEN: usize = TAG_LEN;
 /// Pad length and next header.
 pub(crate) const TRAILER_LEN: usize = 2;
 /// The trailer ends on a boundary of four bytes (RFC 4303 §2.4).
-pub(crate) const ALIGNMENT: usize = 4;
-const SALT_LEN: usize = 4;
+const ALIGNMENT: usize = 4;
 const UDP_HEADER_LEN: usize = 8;
 
 /// Returns the length of the ESP packet that carries an inner packet of this length.
 #[must_use]
-pub const fn sealed_len(inner: usize) -> usize {
-    HEADER_LEN + IV_LEN + (inner + TRAILER_LEN).next_multiple_of(ALIGNMENT) + ICV_LEN
+pub const fn sealed_len(suite: EspSuite, inner: usize) -> usize {
+    packet_len(suite.cipher(), inner)
 }
 
-/// Returns the largest inner packet that fits into one datagram of the underlay: 1,438 for 1,500 on IPv4, 1,418 on IPv6.
+/// Returns the largest inner packet that fits into one datagram of the underlay, with AES-GCM 1,438 for 1,500 on IPv4 and 1,418 on
+/// IPv6.
 #[must_use]
-pub fn inner_mtu(underlay: u16, outer_ipv4: bool) -> u16 {
+pub fn inner_mtu(suite: EspSuite, underlay: u16, outer_ipv4: bool) -> u16 {
+    let cipher = suite.cipher();
     let ip = if outer_ipv4 { 20 } else { 40 };
-    let room = usize::from(underlay).saturating_sub(ip + UDP_HEADER_LEN + HEADER_LEN + IV_LEN + ICV_LEN);
-    u16::try_from((room / ALIGNMENT * ALIGNMENT).saturating_sub(TRAILER_LEN)).unwrap_or(0)
+    let overhead = ip + UDP_HEADER_LEN + HEADER_LEN + cipher.iv_len() + cipher.icv_len();
+    let room = usize::from(underlay).saturating_sub(overhead);
+    u16::try_from((room / alignment(cipher) * alignment(cipher)).saturating_sub(TRAILER_LEN)).unwrap_or(0)
 }
 
-/// The key and the salt of one SA.
-pub(crate) struct Transform {
-    key: AeadKey,
-    salt: [u8; SALT_LEN],
+const fn packet_len(cipher: Cipher, inner: usize) -> usize {
+    let text = (inner + TRAILER_LEN).next_multiple_of(alignment(cipher));
+    HEADER_LEN + cipher.iv_len() + text + cipher.icv_len()
+}
+
+/// Returns the number of bytes of which the text with its trailer is a multiple.
+const fn alignment(cipher: Cipher) -> usize {
+    if cipher.block_len() > ALIGNMENT { cipher.block_len() } else { ALIGNMENT }
+}
+
+/// The keys of one SA.
+pub(crate) struct Transform(RecordKey);
+
+/// The parts of an ESP packet.
+pub(crate) struct Parts<'p> {
+    pub(crate) header: &'p mut [u8; HEADER_LEN],
+    pub(crate) iv: &'p mut [u8],
+    pub(crate) text: &'p mut [u8],
+    pub(crate) icv: &'p mut [u8],
 }
 
 impl Transform {
-    /// Splits the keying material: the AES key, then the salt (RFC 4106 §8.1).
+    /// Splits the keying material: the encryption key with its salt, then the integrity key (RFC 7296 §2.17).
     pub(crate) fn new(suite: EspSuite, keymat: &Secret) -> Result<Self, CryptoError> {
-        let algorithm = match suite {
-            EspSuite::Aes256Gcm16 => AeadAlgorithm::Aes256Gcm,
-            EspSuite::Aes128Gcm16 => AeadAlgorithm::Aes128Gcm,
-        };
-        let (key, salt) = keymat.expose().split_last_chunk().ok_or(CryptoError::KeyLength)?;
-        Ok(Self { key: AeadKey::new(AeadProvider::best(), algorithm, key)?, salt: *salt })
+        let cipher = suite.cipher();
+        let keys = keymat.expose().split_at_checked(cipher.encryption_len()).ok_or(CryptoError::KeyLength)?;
+        RecordKey::new(AeadProvider::best(), cipher, keys.0, keys.1).map(Self)
     }
 
-    pub(crate) fn seal(&self, iv: [u8; IV_LEN], aad: &[u8], text: &mut [u8]) -> Result<[u8; ICV_LEN], CryptoError> {
-        self.key.seal(&self.nonce(iv), aad, text)
+    /// Returns the length of the ESP packet that carries an inner packet of this length.
+    pub(crate) const fn packet_len(&self, inner: usize) -> usize {
+        packet_len(self.0.cipher(), inner)
     }
 
-    pub(crate) fn open(
-        &self,
-        iv: [u8; IV_LEN],
-        aad: &[u8],
-        text: &mut [u8],
-        icv: &[u8; ICV_LEN],
-    ) -> Result<(), CryptoError> {
-        self.key.open(&self.nonce(iv), aad, text, icv)
+    /// Takes a packet apart; `None` when it is too short, or not aligned.
+    pub(crate) fn split<'p>(&self, packet: &'p mut [u8]) -> Option<Parts<'p>> {
+        let cipher = self.0.cipher();
+        let (header, rest) = packet.split_first_chunk_mut()?;
+        let (iv, rest) = rest.split_at_mut_checked(cipher.iv_len())?;
+        let (text, icv) = rest.split_at_mut_checked(rest.len().checked_sub(cipher.icv_len())?)?;
+        let whole = !text.is_empty() && text.len().is_multiple_of(alignment(cipher));
+        whole.then_some(Parts { header, iv, text, icv })
     }
 
-    fn nonce(&self, iv: [u8; IV_LEN]) -> [u8; NONCE_LEN] {
-        let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (self.salt, iv);
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+    /// Writes the IV, seals the text and writes the integrity check value. No `counter` may come twice.
+    pub(crate) fn seal(&self, counter: u64, parts: Parts<'_>) -> Result<(), CryptoError> {
+        self.0.seal(counter, parts.header, parts.iv, parts.text, parts.icv)
+    }
+
+    /// Checks the integrity check value and decrypts the text.
+    pub(crate) fn open(&self, parts: &mut Parts<'_>) -> Result<(), CryptoError> {
+        self.0.open(parts.header, parts.iv, parts.text, parts.icv)
     }
 }
 
@@ -74,12 +90,25 @@ mod tests {
 
     #[test]
     fn the_mtu_leaves_room_for_exactly_the_overhead() {
-        assert_eq!((inner_mtu(1500, true), inner_mtu(1500, false)), (1438, 1418));
-        for underlay in 100..9000 {
-            let mtu = usize::from(inner_mtu(underlay, true));
-            assert!(sealed_len(mtu) + 28 <= usize::from(underlay));
-            assert!(sealed_len(mtu + 1) + 28 > usize::from(underlay));
+        for (suite, ipv4, ipv6) in [
+            (EspSuite::Aes256Gcm16, 1438, 1418),
+            (EspSuite::ChaCha20Poly1305, 1438, 1418),
+            (EspSuite::Aes128Ccm16, 1438, 1418),
+            (EspSuite::Aes128Gmac, 1438, 1418),
+            (EspSuite::Aes256CbcSha256, 1422, 1406),
+            (EspSuite::Aes256CbcSha512, 1406, 1390),
+            (EspSuite::Aes256CtrSha512, 1422, 1402),
+            (EspSuite::NullSha384, 1438, 1418),
+        ] {
+            assert_eq!((inner_mtu(suite, 1500, true), inner_mtu(suite, 1500, false)), (ipv4, ipv6), "{suite}");
         }
-        assert_eq!(inner_mtu(0, true), 0);
+        for suite in EspSuite::ALL {
+            for underlay in 120..2000 {
+                let mtu = usize::from(inner_mtu(*suite, underlay, true));
+                assert!(sealed_len(*suite, mtu) + 28 <= usize::from(underlay));
+                assert!(sealed_len(*suite, mtu + 1) + 28 > usize::from(underlay));
+            }
+        }
+        assert_eq!(inner_mtu(EspSuite::Aes256Gcm16, 0, true), 0);
     }
 }

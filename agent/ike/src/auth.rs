@@ -1,11 +1,13 @@
 //! The proof of an identity in `IKE_AUTH` (RFC 7296 §2.15, RFC 7427).
 
+mod pss;
+
 use std::collections::BTreeSet;
 
 use espalier_crypto::{CryptoError, SignatureAlgorithm, SigningKey, equal, prf};
 use espalier_model::secret::Secret;
 use espalier_model::suite::Prf;
-use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, alg_id};
 use thiserror::Error;
 use webpki::RawPublicKeyEntity;
 
@@ -78,17 +80,12 @@ impl SignedOctets {
     /// # Errors
     /// `NoCommonHash` when the peer has not announced the hash function of the key.
     pub fn sign(&self, key: &SigningKey, peer: &HashAlgorithms) -> Result<Authentication, AuthError> {
-        let (hash, identifier) = match key.algorithm() {
-            SignatureAlgorithm::EcdsaP256Sha256 => (hash_id::SHA2_256, ECDSA_WITH_SHA256),
-            SignatureAlgorithm::EcdsaP384Sha384 => (hash_id::SHA2_384, ECDSA_WITH_SHA384),
-            SignatureAlgorithm::Ed25519 => (hash_id::IDENTITY, ED25519),
-        };
-        if !peer.0.contains(&hash) {
-            return Err(AuthError::NoCommonHash);
-        }
-        let signature = key.sign(&self.0).map_err(AuthError::Crypto)?;
-        let len = u8::try_from(identifier.len()).expect("the identifiers are constants of less than 16 bytes");
-        let data = [&[len], identifier, &signature[..]].concat();
+        let known = |algorithm: &&SignatureAlgorithm| peer.0.contains(&wire_form(**algorithm).0);
+        let algorithm = *key.algorithms().iter().find(known).ok_or(AuthError::NoCommonHash)?;
+        let signature = key.sign(algorithm, &self.0).map_err(AuthError::Crypto)?;
+        let identifier = der(SEQUENCE, wire_form(algorithm).1.as_ref());
+        let len = u8::try_from(identifier.len()).expect("an AlgorithmIdentifier is shorter than 128 bytes");
+        let data = [&[len], &identifier[..], &signature].concat();
         Ok(Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data })
     }
 
@@ -100,21 +97,27 @@ impl SignedOctets {
         match auth.method {
             AuthMethod::DIGITAL_SIGNATURE => {
                 let (identifier, signature) = split_algorithm(&auth.data)?;
-                self.check_with(spki, identifier, signature)
+                self.check_with(spki, &pss::with_null(identifier), signature)
             }
-            AuthMethod::ECDSA_P256_SHA256 => self.check_raw(spki, ECDSA_WITH_SHA256, &auth.data, 32),
-            AuthMethod::ECDSA_P384_SHA384 => self.check_raw(spki, ECDSA_WITH_SHA384, &auth.data, 48),
+            AuthMethod::ECDSA_P256_SHA256 => self.check_raw(spki, &alg_id::ECDSA_SHA256, &auth.data, 32),
+            AuthMethod::ECDSA_P384_SHA384 => self.check_raw(spki, &alg_id::ECDSA_SHA384, &auth.data, 48),
             other => Err(AuthError::Method(other)),
         }
     }
 
     /// Checks the raw form of an ECDSA signature that RFC 4754 §7 prescribes: r, then s.
-    fn check_raw(&self, spki: &[u8], identifier: &[u8], raw: &[u8], len: usize) -> Result<(), AuthError> {
+    fn check_raw(
+        &self,
+        spki: &[u8],
+        identifier: &AlgorithmIdentifier,
+        raw: &[u8],
+        len: usize,
+    ) -> Result<(), AuthError> {
         let wrong = AuthError::Malformed(Malformed::Length("ECDSA signature"));
         match raw.split_at_checked(len) {
             Some((r, s)) if s.len() == len => {
                 let inner = [der_integer(r), der_integer(s)].concat();
-                self.check_with(spki, contents(identifier)?, &der(SEQUENCE, &inner))
+                self.check_with(spki, identifier, &der(SEQUENCE, &inner))
             }
             _ => Err(wrong),
         }
@@ -164,6 +167,18 @@ impl HashAlgorithms {
     }
 }
 
+/// Returns the hash function of a signature algorithm, and the content of its `AlgorithmIdentifier`.
+const fn wire_form(algorithm: SignatureAlgorithm) -> (u16, AlgorithmIdentifier) {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => (hash_id::SHA2_256, alg_id::ECDSA_SHA256),
+        SignatureAlgorithm::EcdsaP384Sha384 => (hash_id::SHA2_384, alg_id::ECDSA_SHA384),
+        SignatureAlgorithm::Ed25519 => (hash_id::IDENTITY, alg_id::ED25519),
+        SignatureAlgorithm::RsaPssSha256 => (hash_id::SHA2_256, alg_id::RSA_PSS_SHA256),
+        SignatureAlgorithm::RsaPssSha384 => (hash_id::SHA2_384, alg_id::RSA_PSS_SHA384),
+        SignatureAlgorithm::RsaPssSha512 => (hash_id::SHA2_512, alg_id::RSA_PSS_SHA512),
+    }
+}
+
 /// Splits the data of a digital signature into the content of its `AlgorithmIdentifier` and the signature value.
 fn split_algorithm(data: &[u8]) -> Result<(&[u8], &[u8]), AuthError> {
     let truncated = AuthError::Malformed(Malformed::Truncated("AlgorithmIdentifier"));
@@ -187,9 +202,9 @@ fn der_integer(unsigned: &[u8]) -> Vec<u8> {
     der(INTEGER, &[positive, digits].concat())
 }
 
-/// Wraps a content of less than 128 bytes; r and s of P-384 are 49 bytes each at most.
+/// Wraps a content of less than 128 bytes: r and s of P-384 are 49 bytes each at most, and an `AlgorithmIdentifier` has 65.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let len = u8::try_from(content.len()).expect("an ECDSA signature is shorter than 128 bytes");
+    let len = u8::try_from(content.len()).expect("what is wrapped here is shorter than 128 bytes");
     [&[tag, len], content].concat()
 }
 
@@ -197,12 +212,6 @@ const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
 const VERIFIED: [u16; 4] = [hash_id::SHA2_256, hash_id::SHA2_384, hash_id::SHA2_512, hash_id::IDENTITY];
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
-/// `AlgorithmIdentifier` of ecdsa-with-SHA256 (RFC 7427 appendix A.3.2).
-const ECDSA_WITH_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
-/// `AlgorithmIdentifier` of ecdsa-with-SHA384 (RFC 7427 appendix A.3.3).
-const ECDSA_WITH_SHA384: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
-/// `AlgorithmIdentifier` of Ed25519 (RFC 8420 appendix A).
-const ED25519: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
 
 #[cfg(test)]
 mod tests;

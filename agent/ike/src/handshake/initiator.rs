@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use espalier_crypto::KeyShare;
+use espalier_crypto::{KeyShare, Method};
 use espalier_model::sa::{Spi, UdpPath};
 use espalier_model::suite::KeyExchange;
 
@@ -94,7 +94,7 @@ impl InitSent {
         //= RFC 7296 §2.6: the cookie comes first, all else stays as it was
         payloads.extend(self.cookie.iter().map(|c| Payload::Notify(Notify::new(NotifyType::COOKIE, c.clone()))));
         payloads.push(Payload::SecurityAssociation(proposal::offer_ike(&self.peer.profile, SpiField::None)));
-        payloads.push(Payload::KeyExchange(key_exchange(&self.share)));
+        payloads.push(Payload::KeyExchange(key_exchange(self.share.method(), self.share.public())));
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(cx.nat_detection(spis, self.path).map(Payload::Notify));
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
@@ -136,7 +136,8 @@ impl InitSent {
     fn wanted(&self, data: &[u8]) -> Result<KeyExchange, Failure> {
         let number = data.try_into().map(u16::from_be_bytes).ok();
         let method = number.and_then(proposal::key_exchange_from_id);
-        let offered = method.filter(|m| self.peer.profile.key_exchange.contains(m) && *m != self.share.group());
+        let tried = self.share.method();
+        let offered = method.filter(|m| self.peer.profile.key_exchange.contains(m) && Method::from(*m) != tried);
         offered.ok_or(Failure::NothingInCommon("key exchange method"))
     }
 
@@ -152,8 +153,8 @@ impl InitSent {
         let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
         let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
         let group = selected.suite.key_exchange;
-        if group != self.share.group() || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO
-        {
+        let sent = self.share.method() == group.into();
+        if !sent || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO {
             return Err(Failure::NothingInCommon("key exchange method"));
         }
         if content.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_none() {
@@ -171,8 +172,8 @@ impl InitSent {
         }
         let child = self.peer.children.first().cloned().map(|config| (config, cx.child_spi()));
         let mut state = AuthSent {
-            sealing: SealingKey::new(keys.encryption, &keys.sk_ei)?,
-            opening: OpeningKey::new(keys.encryption, &keys.sk_er)?,
+            sealing: SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?,
+            opening: OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?,
             path: floated(self.path),
             requests: Requests::starting_at(1),
             response: response.to_vec(),
@@ -275,9 +276,9 @@ impl AuthSent {
     }
 }
 
-/// Builds the KE payload of our share.
-pub(crate) fn key_exchange(share: &KeyShare) -> KeyExchangeData {
-    KeyExchangeData { method: proposal::key_exchange_id(share.group()), data: share.public().to_vec() }
+/// Builds the KE payload of our public value.
+pub(crate) fn key_exchange(method: impl Into<Method>, public: &[u8]) -> KeyExchangeData {
+    KeyExchangeData { method: proposal::key_exchange_id(method), data: public.to_vec() }
 }
 
 /// Builds a header.

@@ -79,11 +79,12 @@ impl HalfOpen {
         let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
         let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
         let spis = IkeSpis { initiator, responder: cx.ike_spi() };
-        let share = KeyShare::generate(selected.suite.key_exchange)?;
+        let method = selected.suite.key_exchange;
+        let (public, shared) = KeyShare::respond(method, &theirs.data)?;
         let nonces = Nonces { initiator: nonce, responder: cx.nonce() };
         let mut payloads = vec![
             Payload::SecurityAssociation(vec![selected.suite.answer(selected.number, SpiField::None)]),
-            Payload::KeyExchange(key_exchange(&share)),
+            Payload::KeyExchange(key_exchange(method, &public)),
             Payload::Nonce(nonces.responder.clone()),
         ];
         payloads.extend(cx.nat_detection(spis, path).map(Payload::Notify));
@@ -93,7 +94,6 @@ impl HalfOpen {
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
         let flags = Flags { initiator: false, response: true };
         let response = Message { header: header(spis, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.emit()?;
-        let shared = share.agree(&theirs.data)?;
         let (keys, auth) = keymat::initial(selected.suite.prf, selected.suite.encryption, &shared, &nonces, spis)?;
         if cx.config.keylog {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
@@ -102,8 +102,8 @@ impl HalfOpen {
         responses.answered(datagram, &response);
         cx.transmit(path, response.clone());
         Ok(AfterRequest::HalfOpen(Box::new(Self {
-            sealing: SealingKey::new(keys.encryption, &keys.sk_er)?,
-            opening: OpeningKey::new(keys.encryption, &keys.sk_ei)?,
+            sealing: SealingKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?,
+            opening: OpeningKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?,
             expires: cx.now.instant + LIFETIME,
             request: datagram.to_vec(),
             first: (initiator, path.remote),
@@ -159,7 +159,7 @@ impl HalfOpen {
                 payloads.push(Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, inbound)]));
                 payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
                 payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
-                let suite = chosen.suite.esp;
+                let suite = chosen.suite.protection;
                 Some(Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch })
             }
             Some(Err(refusal)) => {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use espalier_model::sa::{ChildId, SaSelectors, Spi, UdpPath, UsageLimits};
-use espalier_model::suite::{EspSuite, Prf};
+use espalier_model::suite::{EspSuite, IkeEncryption, Prf};
 
 use super::*;
 use crate::keymat::{self, Nonces};
@@ -47,4 +47,22 @@ fn an_esp_line_goes_the_way_of_its_packets() {
     assert_eq!(out.text(), format!("\"IPv4\",\"10.0.0.1\",\"10.0.0.2\",{rest}"));
     assert_eq!(KeylogLine::esp(&sa, Direction::Inbound).text(), format!("\"IPv4\",\"10.0.0.2\",\"10.0.0.1\",{rest}"));
     assert_eq!(out.table().name(), "esp_sa");
+}
+
+#[test]
+fn lines_with_hmac_have_its_keys() {
+    let nonce = || Nonce::new(vec![1; 16]).unwrap();
+    let nonces = Nonces { initiator: nonce(), responder: nonce() };
+    let spis = IkeSpis { initiator: IkeSpi(1), responder: IkeSpi(2) };
+    let encryption = IkeEncryption::Aes256CbcSha384;
+    let (keys, _) = keymat::initial(Prf::HmacSha256, encryption, &Secret::new(vec![2; 32]), &nonces, spis).unwrap();
+    let line = KeylogLine::ike(spis, &keys);
+    let fields: Vec<&str> = line.text().split(',').collect();
+    let lengths: Vec<usize> = [2, 3, 5, 6].iter().map(|n| fields[*n].len()).collect();
+    assert_eq!(lengths, [64, 64, 96, 96]);
+    assert_eq!((fields[4], fields[7]), ("\"AES-CBC-256 [RFC3602]\"", "\"HMAC_SHA2_384_192 [RFC4868]\""));
+
+    assert_eq!(esp_names(EspSuite::Aes128CtrSha512.cipher()), ("AES-CTR [RFC3686]", "HMAC-SHA-512-256 [RFC4868]"));
+    assert_eq!(esp_names(EspSuite::NullSha256.cipher()), ("NULL", "HMAC-SHA-256-128 [RFC4868]"));
+    assert_eq!(esp_names(EspSuite::ChaCha20Poly1305.cipher()), ("ChaCha20 with Poly1305 [RFC7634]", "NULL"));
 }

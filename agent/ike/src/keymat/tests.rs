@@ -56,6 +56,28 @@ fn keys_are_those_of_an_independent_computation() {
     }
 }
 
+#[test]
+fn integrity_keys_stand_before_encryption_keys() {
+    // The stream is the same for every algorithm: only where it is cut differs.
+    let make =
+        |encryption| initial(Prf::HmacSha256, encryption, &Secret::new(bytes(128, 32)), &nonces(0, 64), SPIS).unwrap();
+    let (aead, _) = make(IkeEncryption::Aes256Gcm16);
+    assert!(aead.sk_ai.expose().is_empty() && aead.sk_ar.expose().is_empty());
+    let (keys, auth) = make(IkeEncryption::Aes128CtrSha256);
+    assert_eq!(keys.sk_ai.expose(), &aead.sk_ei.expose()[..32]);
+    let stream = [aead.sk_ei.expose(), aead.sk_er.expose()].concat();
+    assert_eq!(keys.sk_ar.expose(), &stream[32..64]);
+    assert_eq!(keys.sk_ei.expose()[..8], stream[64..]);
+    assert_eq!((keys.sk_ei.expose().len(), keys.sk_er.expose().len()), (20, 20), "with the salt of CTR");
+    assert_eq!(auth.sk_pi.expose().len(), 32);
+
+    let child = keys.sk_d.child(EspSuite::Aes256CbcSha512, None, &nonces(0, 64)).unwrap();
+    let aead = keys.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+    assert_eq!((child.initiator.expose().len(), child.responder.expose().len()), (96, 96));
+    assert_eq!(child.initiator.expose()[..36], *aead.initiator.expose());
+    assert_eq!(child.initiator.expose()[36..72], *aead.responder.expose());
+}
+
 const VECTORS: [Vector; 3] = [
     Vector {
         function: Prf::HmacSha256,

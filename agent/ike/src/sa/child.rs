@@ -110,7 +110,8 @@ pub(crate) fn accept(
         remote: content.selectors_responder.clone().filter(|theirs| within(theirs, &config.remote))?,
     };
     let outbound = chosen.spi.child()?;
-    let agreed = Agreed { suite: chosen.suite.esp, config, inbound, outbound, selectors, initiated: true, epoch };
+    let agreed =
+        Agreed { suite: chosen.suite.protection, config, inbound, outbound, selectors, initiated: true, epoch };
     Some((agreed, chosen.suite.key_exchange))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use espalier_crypto::KeyShare;
+use espalier_crypto::{KeyShare, Method};
 use espalier_model::sa::ChildId;
 use espalier_model::suite::KeyExchange;
 use rand::RngExt;
@@ -43,7 +43,7 @@ impl Established {
         let exchange = ChildExchange::Create;
         payloads.push(Payload::SecurityAssociation(proposal::offer_child(&config.profile, exchange, inbound)));
         payloads.push(Payload::Nonce(nonce.clone()));
-        payloads.push(Payload::KeyExchange(key_exchange(&share)));
+        payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         payloads.push(Payload::SelectorsInitiator(config.local.clone()));
         payloads.push(Payload::SelectorsResponder(config.remote.clone()));
         let offer = ChildOffer { config, inbound, nonce, share, replaces, rival: None, deleted: vec![], epoch };
@@ -73,7 +73,9 @@ impl Established {
             return Ok(Fate::Stays);
         }
         let shared = match (group, &content.key_exchange) {
-            (Some(group), Some(data)) if group == share.group() && data.method == proposal::key_exchange_id(group) => {
+            (Some(group), Some(data))
+                if share.method() == group.into() && data.method == proposal::key_exchange_id(group) =>
+            {
                 share.agree(&data.data)?
             }
             _ => {
@@ -113,7 +115,7 @@ impl Established {
             //= RFC 7296 §2.25: what the peer does not have is given up here too
             NotifyType::CHILD_SA_NOT_FOUND => self.drop_children(cx, |child| Some(child.id) == offer.replaces),
             NotifyType::INVALID_KE_PAYLOAD => {
-                let wanted = demanded(content, &offer.config.profile.key_exchange, offer.share.group());
+                let wanted = demanded(content, &offer.config.profile.key_exchange, offer.share.method());
                 match wanted {
                     Some(group) => self.offer_child(cx, offer.config, offer.replaces, Some(group))?,
                     None => self.refuse_again(cx, offer.config.rule),
@@ -200,7 +202,7 @@ impl Established {
         payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
         let epoch = told_epoch(content).unwrap_or(self.parts.peer.key_epoch);
         let rule = config.rule.clone();
-        let suite = chosen.suite.esp;
+        let suite = chosen.suite.protection;
         let agreed = Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch };
         let seed = Seed { nonces: &nonces, shared: shared.as_ref() };
         let id = self.adopt(cx, agreed, &seed, Switch::WhenUsed)?;
@@ -227,9 +229,8 @@ pub(super) fn agree(group: Option<KeyExchange>, content: &Content) -> Result<Res
     let wanted = proposal::key_exchange_id(group);
     match &content.key_exchange {
         Some(data) if data.method == wanted => {
-            let share = KeyShare::generate(group)?;
-            let public = key_exchange(&share);
-            Ok(Ok(Some((public, share.agree(&data.data)?))))
+            let (public, shared) = KeyShare::respond(group, &data.data)?;
+            Ok(Ok(Some((key_exchange(group, &public), shared))))
         }
         Some(_) | None => {
             let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.to_be_bytes().to_vec());
@@ -239,10 +240,10 @@ pub(super) fn agree(group: Option<KeyExchange>, content: &Content) -> Result<Res
 }
 
 /// Reads which method the peer demands; only one that we offer, and have not just tried, counts.
-pub(super) fn demanded(content: &Content, offered: &[KeyExchange], tried: KeyExchange) -> Option<KeyExchange> {
+pub(super) fn demanded(content: &Content, offered: &[KeyExchange], tried: Method) -> Option<KeyExchange> {
     let data = content.notify(NotifyType::INVALID_KE_PAYLOAD)?;
     let group = proposal::key_exchange_from_id(u16::from_be_bytes(data.try_into().ok()?))?;
-    (offered.contains(&group) && group != tried).then_some(group)
+    (offered.contains(&group) && Method::from(group) != tried).then_some(group)
 }
 
 /// Builds an answer that is one error.

@@ -42,7 +42,7 @@ impl Established {
         let mut payloads: Vec<_> = epoch_notify(epoch).into_iter().collect();
         payloads.push(Payload::SecurityAssociation(proposal::offer_ike(profile, SpiField::Ike(spi))));
         payloads.push(Payload::Nonce(nonce.clone()));
-        payloads.push(Payload::KeyExchange(key_exchange(&share)));
+        payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         let offer = IkeOffer { spi, nonce, share, rival: None, epoch };
         self.request(cx, ExchangeType::CREATE_CHILD_SA, &payloads, Exchange::Ike(Box::new(offer)))
     }
@@ -56,7 +56,7 @@ impl Established {
     ) -> Result<Fate, Failure> {
         let Some((suite, responder)) = self.accepted(content) else {
             let rival = offer.rival.as_ref().map(|rival| rival.id);
-            match (content.error(), demanded(content, &self.parts.peer.profile.key_exchange, offer.share.group())) {
+            match (content.error(), demanded(content, &self.parts.peer.profile.key_exchange, offer.share.method())) {
                 _ if rival.is_some() => {}
                 (_, Some(group)) => self.offer_ike(cx, Some(group))?,
                 (Some(NotifyType::TEMPORARY_FAILURE), _) => self.pause = cx.now.instant + short(cx),
@@ -68,7 +68,9 @@ impl Established {
             self.rekey_at = cx.now.instant + LATER;
             return Ok(Fate::Stays);
         };
-        if offer.share.group() != suite.key_exchange || data.method != proposal::key_exchange_id(suite.key_exchange) {
+        if offer.share.method() != suite.key_exchange.into()
+            || data.method != proposal::key_exchange_id(suite.key_exchange)
+        {
             self.rekey_at = cx.now.instant + LATER;
             return Ok(Fate::Stays);
         }
@@ -151,14 +153,15 @@ impl Established {
         if cx.config.keylog {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(made.spis, &keys)));
         }
-        let (seals, opens) = if made.initiator { (&keys.sk_ei, &keys.sk_er) } else { (&keys.sk_er, &keys.sk_ei) };
+        let (initiator, responder) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
+        let (seals, opens) = if made.initiator { (initiator, responder) } else { (responder, initiator) };
         let parts = Parts {
             peer: Arc::clone(&self.parts.peer),
             spis: made.spis,
             initiator: made.initiator,
             path: self.parts.path,
-            sealing: SealingKey::new(encryption, seals)?,
-            opening: OpeningKey::new(encryption, opens)?,
+            sealing: SealingKey::new(encryption, seals.0, seals.1)?,
+            opening: OpeningKey::new(encryption, opens.0, opens.1)?,
             //= RFC 7296 §2.18: the message counters of the new SA start at 0
             requests: Requests::starting_at(0),
             responses: Responses::starting_at(0),

@@ -1,14 +1,19 @@
 //! Offers of a profile, and the choice from a peer's offer.
 //!
-//! Everything offered is AEAD: no integrity transform is sent, and `NONE` is accepted (RFC 5282 §8). A responder chooses by its
-//! own order of preference; an initiator accepts only what it has offered.
+//! A proposal is one run of the profile's suites that share their integrity algorithm, so that it holds no combination which the
+//! profile does not, and the first suite comes first (RFC 7296 §3.3). AEAD sends no integrity transform and accepts `NONE`
+//! (RFC 5282 §8). A responder chooses by its own order of preference; an initiator accepts only what it has offered.
 
+mod transforms;
+
+use espalier_crypto::Method;
 use espalier_model::profile::Profile;
 use espalier_model::sa::Spi;
-use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
+use espalier_model::suite::{AhSuite, EspSuite, Hmac, IkeEncryption, Kem, KeyExchange, Prf};
 
 use super::registry::{ProtocolId, TransformType, transform_id as id};
 use super::sa::{Proposal, SpiField, Transform};
+use transforms::{NO_ESN, NO_INTEGRITY, NO_KEY_EXCHANGE, encryption, integrity, key_exchange, prf};
 
 /// The algorithms of an IKE SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +26,11 @@ pub struct IkeSuite {
     pub key_exchange: KeyExchange,
 }
 
-/// The algorithms of a child SA.
+/// The algorithms of a child SA with ESP, or with what else protects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChildSuite {
-    /// Encryption of its packets.
-    pub esp: EspSuite,
+pub struct ChildSuite<P = EspSuite> {
+    /// Protection of its packets.
+    pub protection: P,
     /// A key exchange of its own, for perfect forward secrecy.
     pub key_exchange: Option<KeyExchange>,
 }
@@ -50,11 +55,58 @@ pub struct Selection<S> {
     pub suite: S,
 }
 
+/// What a proposal of one protocol holds besides key exchange and the rest: encryption, integrity, or both.
+trait Protection: Copy {
+    const PROTOCOL: ProtocolId;
+
+    /// Returns the encryption transform.
+    fn encryption(self) -> Option<Transform>;
+    /// Returns the integrity algorithm.
+    fn hmac(self) -> Option<Hmac>;
+}
+
+impl Protection for IkeEncryption {
+    const PROTOCOL: ProtocolId = ProtocolId::IKE;
+
+    fn encryption(self) -> Option<Transform> {
+        Some(encryption(self.cipher()))
+    }
+
+    fn hmac(self) -> Option<Hmac> {
+        self.cipher().hmac()
+    }
+}
+
+impl Protection for EspSuite {
+    const PROTOCOL: ProtocolId = ProtocolId::ESP;
+
+    fn encryption(self) -> Option<Transform> {
+        Some(encryption(self.cipher()))
+    }
+
+    fn hmac(self) -> Option<Hmac> {
+        self.cipher().hmac()
+    }
+}
+
+impl Protection for AhSuite {
+    const PROTOCOL: ProtocolId = ProtocolId::AH;
+
+    fn encryption(self) -> Option<Transform> {
+        None
+    }
+
+    fn hmac(self) -> Option<Hmac> {
+        Some(Self::hmac(self))
+    }
+}
+
 impl IkeSuite {
     /// Builds the answer that states this choice.
     #[must_use]
     pub fn answer(&self, number: u8, spi: SpiField) -> Proposal {
-        let transforms = vec![encryption(self.encryption), prf(self.prf), key_exchange(self.key_exchange)];
+        let mut transforms = protect(&[self.encryption]);
+        transforms.extend([prf(self.prf), key_exchange(self.key_exchange)]);
         Proposal { number, protocol: ProtocolId::IKE, spi, transforms }
     }
 }
@@ -63,39 +115,44 @@ impl ChildSuite {
     /// Builds the answer that states this choice.
     #[must_use]
     pub fn answer(&self, number: u8, spi: Spi) -> Proposal {
-        let mut transforms = vec![esp(self.esp)];
-        transforms.extend(self.key_exchange.map(key_exchange));
-        transforms.push(NO_ESN);
-        Proposal { number, protocol: ProtocolId::ESP, spi: SpiField::Child(spi), transforms }
+        child_answer(self, number, spi)
     }
 }
 
-/// Builds the offer of an IKE SA: one proposal with all algorithms of the profile. The SPI is given only to rekey.
+impl ChildSuite<AhSuite> {
+    /// Builds the answer that states this choice.
+    #[must_use]
+    pub fn answer(&self, number: u8, spi: Spi) -> Proposal {
+        child_answer(self, number, spi)
+    }
+}
+
+/// Builds the offer of an IKE SA with all algorithms of the profile. The SPI is given only to rekey.
 #[must_use]
 pub fn offer_ike(profile: &Profile, spi: SpiField) -> Vec<Proposal> {
-    let mut transforms: Vec<_> = profile.ike_encryption.iter().map(|e| encryption(*e)).collect();
-    transforms.extend(profile.prf.iter().map(|p| prf(*p)));
-    transforms.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
-    vec![Proposal { number: FIRST, protocol: ProtocolId::IKE, spi, transforms }]
+    let common = profile.prf.iter().map(|p| prf(*p)).chain(profile.key_exchange.iter().map(|k| key_exchange(*k)));
+    offer(&profile.ike_encryption, &common.collect::<Vec<_>>(), spi)
 }
 
-/// Builds the offer of a child SA whose inbound SPI is `spi`.
+/// Builds the offer of a child SA with ESP whose inbound SPI is `spi`.
 #[must_use]
 pub fn offer_child(profile: &Profile, exchange: ChildExchange, spi: Spi) -> Vec<Proposal> {
-    let mut transforms: Vec<_> = profile.esp.iter().map(|e| esp(*e)).collect();
-    if exchange == ChildExchange::Create {
-        transforms.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
-    }
-    transforms.push(NO_ESN);
-    vec![Proposal { number: FIRST, protocol: ProtocolId::ESP, spi: SpiField::Child(spi), transforms }]
+    offer_protection(&profile.esp, profile, exchange, spi)
+}
+
+/// Builds the offer of a child SA with AH whose inbound SPI is `spi`.
+#[must_use]
+pub fn offer_ah(suites: &[AhSuite], profile: &Profile, exchange: ChildExchange, spi: Spi) -> Vec<Proposal> {
+    offer_protection(suites, profile, exchange, spi)
 }
 
 /// Chooses from a peer's offer of an IKE SA what the profile likes best; `None` answers `NO_PROPOSAL_CHOSEN`.
 #[must_use]
 pub fn choose_ike(profile: &Profile, offer: &[Proposal]) -> Option<Selection<IkeSuite>> {
+    let known = [TransformType::ENCR, TransformType::PRF, TransformType::INTEG, TransformType::KE];
     let ranked = offer.iter().filter_map(|proposal| {
-        let r = rate(proposal, ProtocolId::IKE, &[TransformType::ENCR, TransformType::PRF, TransformType::KE])?;
-        let e = r.best(&profile.ike_encryption, |e| encryption(*e))?;
+        let r = rate(proposal, ProtocolId::IKE, &known)?;
+        let e = r.protection(&profile.ike_encryption)?;
         let p = r.best(&profile.prf, |p| prf(*p))?;
         let k = r.best(&profile.key_exchange, |k| key_exchange(*k))?;
         let suite = IkeSuite { encryption: e.1, prf: p.1, key_exchange: k.1 };
@@ -104,14 +161,100 @@ pub fn choose_ike(profile: &Profile, offer: &[Proposal]) -> Option<Selection<Ike
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, selection)| selection)
 }
 
-/// Chooses from a peer's offer of a child SA what the profile likes best; `None` answers `NO_PROPOSAL_CHOSEN`.
+/// Chooses from a peer's offer of a child SA with ESP what the profile likes best; `None` answers `NO_PROPOSAL_CHOSEN`.
 #[must_use]
 pub fn choose_child(profile: &Profile, exchange: ChildExchange, offer: &[Proposal]) -> Option<Selection<ChildSuite>> {
+    choose_protection(&profile.esp, profile, exchange, offer)
+}
+
+/// Chooses from a peer's offer of a child SA with AH what stands first in `suites`; `None` answers `NO_PROPOSAL_CHOSEN`.
+#[must_use]
+pub fn choose_ah(
+    suites: &[AhSuite],
+    profile: &Profile,
+    exchange: ChildExchange,
+    offer: &[Proposal],
+) -> Option<Selection<ChildSuite<AhSuite>>> {
+    choose_protection(suites, profile, exchange, offer)
+}
+
+/// Reads the answer to [`offer_ike`]; `None` for anything but one choice from the offer (RFC 7296 §2.7).
+#[must_use]
+pub fn accept_ike(profile: &Profile, answer: &[Proposal]) -> Option<Selection<IkeSuite>> {
+    is_choice(&offer_ike(profile, SpiField::None), answer).then(|| choose_ike(profile, answer)).flatten()
+}
+
+/// Reads the answer to [`offer_child`]; `None` for anything but one choice from the offer (RFC 7296 §2.7).
+#[must_use]
+pub fn accept_child(profile: &Profile, exchange: ChildExchange, answer: &[Proposal]) -> Option<Selection<ChildSuite>> {
+    accept_protection(&profile.esp, profile, exchange, answer)
+}
+
+/// Reads the answer to [`offer_ah`]; `None` for anything but one choice from the offer (RFC 7296 §2.7).
+#[must_use]
+pub fn accept_ah(
+    suites: &[AhSuite],
+    profile: &Profile,
+    exchange: ChildExchange,
+    answer: &[Proposal],
+) -> Option<Selection<ChildSuite<AhSuite>>> {
+    accept_protection(suites, profile, exchange, answer)
+}
+
+/// Returns the number of a key exchange method on the wire.
+#[must_use]
+pub fn key_exchange_id(method: impl Into<Method>) -> u16 {
+    match method.into() {
+        Method::KeyExchange(KeyExchange::X25519) => id::KE_X25519,
+        Method::KeyExchange(KeyExchange::P256) => id::KE_P256,
+        Method::KeyExchange(KeyExchange::P384) => id::KE_P384,
+        Method::KeyExchange(KeyExchange::P521) => id::KE_P521,
+        Method::KeyExchange(KeyExchange::Modp2048) => id::KE_MODP_2048,
+        Method::KeyExchange(KeyExchange::Modp3072) => id::KE_MODP_3072,
+        Method::KeyExchange(KeyExchange::Modp4096) => id::KE_MODP_4096,
+        Method::Kem(Kem::MlKem768) => id::KE_ML_KEM_768,
+        Method::Kem(Kem::MlKem1024) => id::KE_ML_KEM_1024,
+    }
+}
+
+/// Returns the key exchange method of a number, if it is one that is supported and may stand alone.
+#[must_use]
+pub fn key_exchange_from_id(number: u16) -> Option<KeyExchange> {
+    KeyExchange::ALL.iter().copied().find(|method| key_exchange_id(*method) == number)
+}
+
+fn child_answer<P: Protection>(suite: &ChildSuite<P>, number: u8, spi: Spi) -> Proposal {
+    let mut transforms = protect(&[suite.protection]);
+    transforms.extend(suite.key_exchange.map(key_exchange));
+    transforms.push(NO_ESN);
+    Proposal { number, protocol: P::PROTOCOL, spi: SpiField::Child(spi), transforms }
+}
+
+fn offer_protection<P: Protection>(
+    suites: &[P],
+    profile: &Profile,
+    exchange: ChildExchange,
+    spi: Spi,
+) -> Vec<Proposal> {
+    let mut common = Vec::new();
+    if exchange == ChildExchange::Create {
+        common.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
+    }
+    common.push(NO_ESN);
+    offer(suites, &common, SpiField::Child(spi))
+}
+
+fn choose_protection<P: Protection>(
+    suites: &[P],
+    profile: &Profile,
+    exchange: ChildExchange,
+    offer: &[Proposal],
+) -> Option<Selection<ChildSuite<P>>> {
+    let known = [TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
     let ranked = offer.iter().filter_map(|proposal| {
         proposal.spi.child()?;
-        let known = [TransformType::ENCR, TransformType::KE, TransformType::ESN];
-        let r = rate(proposal, ProtocolId::ESP, &known)?;
-        let e = r.best(&profile.esp, |e| esp(*e))?;
+        let r = rate(proposal, P::PROTOCOL, &known)?;
+        let e = r.protection(suites)?;
         if !r.offers(NO_ESN) {
             return None;
         }
@@ -122,46 +265,42 @@ pub fn choose_child(profile: &Profile, exchange: ChildExchange, offer: &[Proposa
             (ChildExchange::Create, None) if optional => None,
             (ChildExchange::Create, wanted) => Some(wanted?),
         };
-        let suite = ChildSuite { esp: e.1, key_exchange: key_exchange.map(|k| k.1) };
+        let suite = ChildSuite { protection: e.1, key_exchange: key_exchange.map(|k| k.1) };
         let rank = (e.0, key_exchange.map_or(usize::MAX, |k| k.0));
         Some((rank, Selection { number: proposal.number, spi: proposal.spi, suite }))
     });
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, selection)| selection)
 }
 
-/// Reads the answer to [`offer_ike`]; `None` for anything but one choice from the offer (RFC 7296 §2.7).
-#[must_use]
-pub fn accept_ike(profile: &Profile, answer: &[Proposal]) -> Option<Selection<IkeSuite>> {
-    is_single(answer).then(|| choose_ike(profile, answer)).flatten()
-}
-
-/// Reads the answer to [`offer_child`]; `None` for anything but one choice from the offer (RFC 7296 §2.7).
-#[must_use]
-pub fn accept_child(profile: &Profile, exchange: ChildExchange, answer: &[Proposal]) -> Option<Selection<ChildSuite>> {
-    let selection = is_single(answer).then(|| choose_child(profile, exchange, answer)).flatten()?;
+fn accept_protection<P: Protection>(
+    suites: &[P],
+    profile: &Profile,
+    exchange: ChildExchange,
+    answer: &[Proposal],
+) -> Option<Selection<ChildSuite<P>>> {
+    let selection = choose_protection(suites, profile, exchange, answer)?;
+    let ours = offer_protection(suites, profile, exchange, selection.spi.child()?);
     let answered =
         answer.iter().flat_map(|p| &p.transforms).any(|t| t.kind == TransformType::KE && *t != NO_KEY_EXCHANGE);
     let offered = exchange == ChildExchange::Create;
-    (answered == offered).then_some(selection)
+    (is_choice(&ours, answer) && answered == offered).then_some(selection)
 }
 
-/// Returns the number of a key exchange method on the wire.
-#[must_use]
-pub const fn key_exchange_id(method: KeyExchange) -> u16 {
-    match method {
-        KeyExchange::X25519 => id::KE_X25519,
-        KeyExchange::P256 => id::KE_P256,
-    }
+/// Builds the transforms that protect with one of these suites, which have one integrity algorithm.
+fn protect<P: Protection>(run: &[P]) -> Vec<Transform> {
+    let ciphers = run.iter().filter_map(|suite| suite.encryption());
+    let hmac = run.first().and_then(|suite| suite.hmac());
+    ciphers.chain(hmac.map(integrity)).collect()
 }
 
-/// Returns the key exchange method of a number, if it is one that is supported.
-#[must_use]
-pub const fn key_exchange_from_id(number: u16) -> Option<KeyExchange> {
-    match number {
-        id::KE_X25519 => Some(KeyExchange::X25519),
-        id::KE_P256 => Some(KeyExchange::P256),
-        _ => None,
-    }
+/// Builds an offer: a proposal for each run of suites with one integrity algorithm, all with the same other transforms.
+fn offer<P: Protection>(suites: &[P], common: &[Transform], spi: SpiField) -> Vec<Proposal> {
+    let runs = suites.chunk_by(|a, b| a.hmac() == b.hmac());
+    let proposal = |(number, run): (u8, &[P])| {
+        let transforms = [&protect(run)[..], common].concat();
+        Proposal { number, protocol: P::PROTOCOL, spi, transforms }
+    };
+    (FIRST..).zip(runs).map(proposal).collect()
 }
 
 /// The transforms of a proposal that may be chosen.
@@ -173,6 +312,22 @@ impl Rated<'_> {
         preferences.iter().copied().enumerate().find(|(_, p)| self.offers(transform(p)))
     }
 
+    /// Returns the first of our suites that is offered, and its rank.
+    fn protection<P: Protection>(&self, preferences: &[P]) -> Option<(usize, P)> {
+        let usable = |suite: &P| {
+            let integrity = match suite.hmac() {
+                Some(hmac) => self.offers(integrity(hmac)),
+                None => !self.mentions(TransformType::INTEG) || self.offers(NO_INTEGRITY),
+            };
+            let encryption = match suite.encryption() {
+                Some(transform) => self.offers(transform),
+                None => !self.mentions(TransformType::ENCR),
+            };
+            integrity && encryption
+        };
+        preferences.iter().copied().enumerate().find(|(_, suite)| usable(suite))
+    }
+
     fn offers(&self, transform: Transform) -> bool {
         self.0.contains(&transform)
     }
@@ -182,59 +337,26 @@ impl Rated<'_> {
     }
 }
 
-/// Refuses a proposal of another protocol, one that demands integrity besides AEAD, and one with a transform type that is
-/// unknown here, which must not be left out of a choice (RFC 7296 §3.3.6).
+/// Refuses a proposal of another protocol, and one with a transform type that is unknown here, which must not be left out of a
+/// choice (RFC 7296 §3.3.6).
 fn rate<'a>(proposal: &'a Proposal, protocol: ProtocolId, known: &[TransformType]) -> Option<Rated<'a>> {
-    let rated = Rated(&proposal.transforms);
-    let understood = |t: &Transform| known.contains(&t.kind) || t.kind == TransformType::INTEG;
-    let integrity = rated.mentions(TransformType::INTEG) && !rated.offers(NO_INTEGRITY);
-    let usable = proposal.protocol == protocol && proposal.transforms.iter().all(understood) && !integrity;
-    usable.then_some(rated)
+    let understood = proposal.transforms.iter().all(|t| known.contains(&t.kind));
+    (proposal.protocol == protocol && understood).then_some(Rated(&proposal.transforms))
 }
 
-/// Tells whether an answer is one proposal, numbered as the only one that was offered, with one transform per type.
-fn is_single(answer: &[Proposal]) -> bool {
+/// Tells whether an answer is one proposal with one transform per type, taken from the proposal of its number in our offer.
+fn is_choice(offer: &[Proposal], answer: &[Proposal]) -> bool {
     let [proposal] = answer else { return false };
     let mut kinds: Vec<_> = proposal.transforms.iter().map(|t| t.kind).collect();
     kinds.sort_unstable();
-    proposal.number == FIRST && kinds.is_sorted_by(|a, b| a < b)
-}
-
-const fn aes_gcm_16(bits: u16) -> Transform {
-    Transform::with_key_length(TransformType::ENCR, id::ENCR_AES_GCM_16, bits)
-}
-
-const fn encryption(algorithm: IkeEncryption) -> Transform {
-    match algorithm {
-        IkeEncryption::Aes256Gcm16 => aes_gcm_16(256),
-        IkeEncryption::Aes128Gcm16 => aes_gcm_16(128),
-    }
-}
-
-const fn esp(suite: EspSuite) -> Transform {
-    match suite {
-        EspSuite::Aes256Gcm16 => aes_gcm_16(256),
-        EspSuite::Aes128Gcm16 => aes_gcm_16(128),
-    }
-}
-
-const fn prf(function: Prf) -> Transform {
-    let number = match function {
-        Prf::HmacSha256 => id::PRF_HMAC_SHA2_256,
-        Prf::HmacSha384 => id::PRF_HMAC_SHA2_384,
-        Prf::HmacSha512 => id::PRF_HMAC_SHA2_512,
+    let offered = |ours: &Proposal| {
+        let taken = |t: &Transform| ours.transforms.contains(t) || [NO_INTEGRITY, NO_KEY_EXCHANGE].contains(t);
+        ours.number == proposal.number && proposal.transforms.iter().all(taken)
     };
-    Transform::new(TransformType::PRF, number)
-}
-
-const fn key_exchange(method: KeyExchange) -> Transform {
-    Transform::new(TransformType::KE, key_exchange_id(method))
+    kinds.is_sorted_by(|a, b| a < b) && offer.iter().any(offered)
 }
 
 const FIRST: u8 = 1;
-const NO_ESN: Transform = Transform::new(TransformType::ESN, id::ESN_NONE);
-const NO_INTEGRITY: Transform = Transform::new(TransformType::INTEG, id::INTEG_NONE);
-const NO_KEY_EXCHANGE: Transform = Transform::new(TransformType::KE, id::KE_NONE);
 
 #[cfg(test)]
 mod tests;

@@ -231,8 +231,20 @@ impl NotifyType {
 
 /// Transform identifiers, by transform type.
 pub mod transform_id {
+    /// No encryption.
+    pub const ENCR_NULL: u16 = 11;
+    /// AES-CBC.
+    pub const ENCR_AES_CBC: u16 = 12;
+    /// AES-CTR.
+    pub const ENCR_AES_CTR: u16 = 13;
+    /// AES-CCM with a tag of 16 bytes.
+    pub const ENCR_AES_CCM_16: u16 = 16;
     /// AES-GCM with a tag of 16 bytes.
     pub const ENCR_AES_GCM_16: u16 = 20;
+    /// AES-GMAC: authentication alone.
+    pub const ENCR_NULL_AUTH_AES_GMAC: u16 = 21;
+    /// ChaCha20-Poly1305.
+    pub const ENCR_CHACHA20_POLY1305: u16 = 28;
     /// PRF-HMAC-SHA2-256.
     pub const PRF_HMAC_SHA2_256: u16 = 5;
     /// PRF-HMAC-SHA2-384.
@@ -241,12 +253,32 @@ pub mod transform_id {
     pub const PRF_HMAC_SHA2_512: u16 = 7;
     /// No integrity transform.
     pub const INTEG_NONE: u16 = 0;
+    /// HMAC-SHA2-256-128.
+    pub const INTEG_HMAC_SHA2_256_128: u16 = 12;
+    /// HMAC-SHA2-384-192.
+    pub const INTEG_HMAC_SHA2_384_192: u16 = 13;
+    /// HMAC-SHA2-512-256.
+    pub const INTEG_HMAC_SHA2_512_256: u16 = 14;
     /// No key exchange.
     pub const KE_NONE: u16 = 0;
+    /// The 2,048-bit MODP group.
+    pub const KE_MODP_2048: u16 = 14;
+    /// The 3,072-bit MODP group.
+    pub const KE_MODP_3072: u16 = 15;
+    /// The 4,096-bit MODP group.
+    pub const KE_MODP_4096: u16 = 16;
     /// P-256.
     pub const KE_P256: u16 = 19;
+    /// P-384.
+    pub const KE_P384: u16 = 20;
+    /// P-521.
+    pub const KE_P521: u16 = 21;
     /// Curve25519.
     pub const KE_X25519: u16 = 31;
+    /// ML-KEM-768, only in an additional key exchange.
+    pub const KE_ML_KEM_768: u16 = 36;
+    /// ML-KEM-1024, only in an additional key exchange.
+    pub const KE_ML_KEM_1024: u16 = 37;
     /// Sequence numbers of 32 bits.
     pub const ESN_NONE: u16 = 0;
     /// Sequence numbers of 64 bits.

@@ -1,12 +1,14 @@
-//! The encrypted payload with AES-GCM (RFC 7296 §3.14, RFC 5282).
+//! The encrypted payload (RFC 7296 §3.14, RFC 5282, RFC 5930, RFC 7634).
 //!
-//! The IV is a counter of the key, never the message ID: two messages of one ID, such as a request and the response of the other
-//! exchange direction, can therefore not share a nonce. A retransmission resends the stored datagram and seals nothing.
+//! The IV of a counter mode is a counter of the key, never the message ID: two messages of one ID, such as a request and the
+//! response of the other exchange direction, can therefore not share a nonce. The IV of CBC is random. A retransmission resends
+//! the stored datagram and seals nothing. Padding is looked at only once the integrity check value is found right.
 
-use espalier_crypto::{AeadAlgorithm, AeadKey, AeadProvider, CryptoError};
+use espalier_crypto::{AeadProvider, CryptoError, RecordKey};
 use espalier_model::secret::Secret;
-use espalier_model::suite::IkeEncryption;
+use espalier_model::suite::{Cipher, IkeEncryption};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::buffer::{Reader, Writer};
 use super::header::{HEADER_LEN, Header};
@@ -17,13 +19,13 @@ use super::{Malformed, Oversized};
 
 /// Seals our messages. There is one per `SK_ei` or `SK_er`, and it owns the IV counter of that key.
 pub struct SealingKey {
-    key: SaltedKey,
+    key: RecordKey,
     next_iv: u64,
 }
 
 /// Opens the peer's messages.
 pub struct OpeningKey {
-    key: SaltedKey,
+    key: RecordKey,
 }
 
 /// A message that cannot be sealed.
@@ -54,40 +56,17 @@ pub enum OpenError {
     Inner(#[source] Malformed),
 }
 
-struct SaltedKey {
-    aead: AeadKey,
-    salt: Secret,
-}
-
-impl SaltedKey {
-    fn new(encryption: IkeEncryption, keymat: &Secret) -> Result<Self, CryptoError> {
-        let algorithm = match encryption {
-            IkeEncryption::Aes256Gcm16 => AeadAlgorithm::Aes256Gcm,
-            IkeEncryption::Aes128Gcm16 => AeadAlgorithm::Aes128Gcm,
-        };
-        let key_len = encryption.keymat_len() - SALT_LEN;
-        let (key, salt) = keymat.expose().split_at_checked(key_len).unwrap_or_default();
-        let aead = AeadKey::new(AeadProvider::Ring, algorithm, key)?;
-        Ok(Self { aead, salt: Secret::from(salt) })
-    }
-
-    //= RFC 5282 §4: the nonce is the salt, then the IV
-    fn nonce(&self, iv: [u8; IV_LEN]) -> [u8; SALT_LEN + IV_LEN] {
-        let mut nonce = [0; SALT_LEN + IV_LEN];
-        for (slot, byte) in nonce.iter_mut().zip(self.salt.expose().iter().chain(&iv)) {
-            *slot = *byte;
-        }
-        nonce
-    }
+fn record_key(encryption: IkeEncryption, sk_e: &Secret, sk_a: &Secret) -> Result<RecordKey, CryptoError> {
+    RecordKey::new(AeadProvider::Ring, encryption.cipher(), sk_e.expose(), sk_a.expose())
 }
 
 impl SealingKey {
-    /// Takes `SK_e` of our direction: the AES key, then the salt.
+    /// Takes the keys of our direction: `SK_e`, which is the key and then the salt, and `SK_a`, which is empty with AEAD.
     ///
     /// # Errors
-    /// When the key is not as long as the algorithm demands.
-    pub fn new(encryption: IkeEncryption, sk_e: &Secret) -> Result<Self, CryptoError> {
-        SaltedKey::new(encryption, sk_e).map(|key| Self { key, next_iv: 0 })
+    /// When a key is not as long as the algorithm demands.
+    pub fn new(encryption: IkeEncryption, sk_e: &Secret, sk_a: &Secret) -> Result<Self, CryptoError> {
+        record_key(encryption, sk_e, sk_a).map(|key| Self { key, next_iv: 0 })
     }
 
     /// Returns the datagram of a message that holds these payloads encrypted.
@@ -97,30 +76,34 @@ impl SealingKey {
     pub fn seal(&mut self, header: &Header, payloads: &[Payload]) -> Result<Vec<u8>, SealError> {
         let mut plain = Writer::new();
         let first = payload::emit_chain(payloads, &mut plain)?;
-        plain.u8(0); // no padding: AES-GCM needs none (RFC 5282 §3)
+        let cipher = self.key.cipher();
+        //= RFC 7296 §3.14: padding to a multiple of the block; only CBC has blocks
+        let padding = (plain.len() + 1).next_multiple_of(cipher.block_len()) - plain.len() - 1;
+        (0..padding).for_each(|_| plain.u8(0));
+        plain.u8(u8::try_from(padding).map_err(|_| Oversized("padding"))?);
         let mut text = plain.finish();
-        let sk_len = GENERIC_HEADER_LEN + IV_LEN + text.len() + TAG_LEN;
+        let sk_len = GENERIC_HEADER_LEN + cipher.iv_len() + text.len() + cipher.icv_len();
         let mut w = Writer::new();
         header.emit(PayloadType::SK, sk_len, &mut w)?;
         w.u8(first.0);
         w.u8(0);
         w.u16(u16::try_from(sk_len).map_err(|_| Oversized("SK"))?);
-        let iv = self.next_iv;
-        self.next_iv = iv.checked_add(1).ok_or(SealError::Exhausted)?;
+        let counter = self.next_iv;
+        self.next_iv = counter.checked_add(1).ok_or(SealError::Exhausted)?;
         let aad = w.finish();
-        let nonce = self.key.nonce(iv.to_be_bytes());
-        let tag = self.key.aead.seal(&nonce, &aad, &mut text).map_err(SealError::Crypto)?;
-        Ok([&aad[..], &iv.to_be_bytes(), &text, &tag].concat())
+        let (mut iv, mut icv) = (vec![0; cipher.iv_len()], vec![0; cipher.icv_len()]);
+        self.key.seal(counter, &aad, &mut iv, &mut text, &mut icv).map_err(SealError::Crypto)?;
+        Ok([aad, iv, text, icv].concat())
     }
 }
 
 impl OpeningKey {
-    /// Takes `SK_e` of the peer's direction: the AES key, then the salt.
+    /// Takes the keys of the peer's direction: `SK_e`, which is the key and then the salt, and `SK_a`, which is empty with AEAD.
     ///
     /// # Errors
-    /// When the key is not as long as the algorithm demands.
-    pub fn new(encryption: IkeEncryption, sk_e: &Secret) -> Result<Self, CryptoError> {
-        SaltedKey::new(encryption, sk_e).map(|key| Self { key })
+    /// When a key is not as long as the algorithm demands.
+    pub fn new(encryption: IkeEncryption, sk_e: &Secret, sk_a: &Secret) -> Result<Self, CryptoError> {
+        record_key(encryption, sk_e, sk_a).map(|key| Self { key })
     }
 
     /// Returns the message of a datagram with its payloads decrypted. SK must be its only outer payload.
@@ -128,10 +111,9 @@ impl OpeningKey {
     /// # Errors
     /// `Outer` and `Unauthentic` for what anybody may have sent, `Inner` for what the peer itself has sent.
     pub fn open(&self, datagram: &[u8]) -> Result<Message, OpenError> {
-        let sealed = Sealed::read(datagram).map_err(OpenError::Outer)?;
-        let mut text = sealed.text.to_vec();
-        let nonce = self.key.nonce(sealed.iv);
-        self.key.aead.open(&nonce, sealed.aad, &mut text, &sealed.tag).map_err(|_| OpenError::Unauthentic)?;
+        let sealed = Sealed::read(self.key.cipher(), datagram).map_err(OpenError::Outer)?;
+        let mut text = Zeroizing::new(sealed.text.to_vec());
+        self.key.open(sealed.aad, sealed.iv, &mut text, sealed.icv).map_err(|_| OpenError::Unauthentic)?;
         let payloads = read_plain(sealed.first, &text).map_err(OpenError::Inner)?;
         Ok(Message { header: sealed.header, payloads })
     }
@@ -141,13 +123,13 @@ struct Sealed<'a> {
     header: Header,
     first: PayloadType,
     aad: &'a [u8],
-    iv: [u8; IV_LEN],
+    iv: &'a [u8],
     text: &'a [u8],
-    tag: [u8; TAG_LEN],
+    icv: &'a [u8],
 }
 
 impl<'a> Sealed<'a> {
-    fn read(datagram: &'a [u8]) -> Result<Self, Malformed> {
+    fn read(cipher: Cipher, datagram: &'a [u8]) -> Result<Self, Malformed> {
         let (header, outer) = Header::parse(datagram)?;
         if outer != PayloadType::SK {
             return Err(Malformed::Value("first payload of an encrypted message"));
@@ -160,11 +142,11 @@ impl<'a> Sealed<'a> {
         generic.u8("SK")?;
         let mut body = r.sub(generic.u16("SK")?, GENERIC_HEADER_LEN, "SK")?;
         r.finish("SK")?;
-        let iv = body.array("IV")?;
-        let text_len = body.len().checked_sub(TAG_LEN).ok_or(Malformed::Truncated("ICV"))?;
+        let iv = body.take(cipher.iv_len(), "IV")?;
+        let text_len = body.len().checked_sub(cipher.icv_len()).ok_or(Malformed::Truncated("ICV"))?;
         let text = body.take(text_len, "SK")?;
-        let tag = body.array("ICV")?;
-        Ok(Self { header, first, aad, iv, text, tag })
+        let icv = body.take(cipher.icv_len(), "ICV")?;
+        Ok(Self { header, first, aad, iv, text, icv })
     }
 }
 
@@ -177,10 +159,6 @@ fn read_plain(first: PayloadType, text: &[u8]) -> Result<Vec<Payload>, Malformed
     }
     Ok(payloads)
 }
-
-const SALT_LEN: usize = 4;
-const IV_LEN: usize = 8;
-const TAG_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests;

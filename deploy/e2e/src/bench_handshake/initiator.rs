@@ -92,9 +92,9 @@ impl InitSent {
         let spis = IkeSpis { initiator: self.spi, responder: answer.responder_spi };
         let (keys, auth) = keymat::initial(suite.prf, suite.encryption, &shared, &nonces, spis)?;
         let payloads = proof(client, &auth, &self.message, &nonces.responder, &hashes)?;
-        let message =
-            SealingKey::new(keys.encryption, &keys.sk_ei)?.seal(&header(spis, ExchangeType::IKE_AUTH, 1), &payloads)?;
-        Ok(AuthSent { message, opening: OpeningKey::new(keys.encryption, &keys.sk_er)? })
+        let message = SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?
+            .seal(&header(spis, ExchangeType::IKE_AUTH, 1), &payloads)?;
+        Ok(AuthSent { message, opening: OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)? })
     }
 }
 

@@ -1,4 +1,10 @@
+use espalier_model::suite::AesKey;
+
 use super::*;
+
+const fn aes_gcm_16(bits: u16) -> Transform {
+    encryption(espalier_model::suite::Cipher::Gcm(if bits == 256 { AesKey::Aes256 } else { AesKey::Aes128 }))
+}
 
 fn profile() -> Profile {
     Profile::standard("standard".parse().unwrap())
@@ -31,7 +37,7 @@ fn two_equal_profiles_agree_on_their_first_choices() {
     for exchange in [ChildExchange::Auth, ChildExchange::Create] {
         let chosen = choose_child(&profile(), exchange, &offer_child(&profile(), exchange, spi())).unwrap();
         let pfs = (exchange == ChildExchange::Create).then_some(KeyExchange::X25519);
-        assert_eq!(chosen.suite, ChildSuite { esp: EspSuite::Aes256Gcm16, key_exchange: pfs });
+        assert_eq!(chosen.suite, ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: pfs });
         let answer = chosen.suite.answer(chosen.number, spi());
         assert_eq!(accept_child(&profile(), exchange, &[answer]), Some(chosen));
     }
@@ -76,7 +82,7 @@ fn a_child_keeps_forward_secrecy_where_the_peer_offers_it() {
     assert_eq!(choose(vec![e, NO_ESN, NO_KEY_EXCHANGE]).unwrap().suite.key_exchange, None);
     let p256 = key_exchange(KeyExchange::P256);
     assert_eq!(choose(vec![e, NO_ESN, NO_KEY_EXCHANGE, p256]).unwrap().suite.key_exchange, Some(KeyExchange::P256));
-    let modp = Transform::new(TransformType::KE, 14);
+    let modp = Transform::new(TransformType::KE, 5);
     assert!(choose(vec![e, NO_ESN, modp]).is_none());
     let esn = Transform::new(TransformType::ESN, id::ESN_EXTENDED);
     assert!(choose(vec![e, esn]).is_none());
@@ -94,12 +100,120 @@ fn an_answer_is_one_choice_from_the_offer() {
     narrow.ike_encryption = vec![IkeEncryption::Aes128Gcm16];
     assert!(accept_ike(&narrow, &[good]).is_none(), "it was not offered");
 
-    let plain = ChildSuite { esp: EspSuite::Aes256Gcm16, key_exchange: None }.answer(1, spi());
-    let secret = ChildSuite { esp: EspSuite::Aes256Gcm16, key_exchange: Some(KeyExchange::P256) }.answer(1, spi());
+    let plain = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None }.answer(1, spi());
+    let secret =
+        ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: Some(KeyExchange::P256) }.answer(1, spi());
     let accept =
         |exchange, answer: &Proposal| accept_child(&profile(), exchange, std::slice::from_ref(answer)).is_some();
     assert!(accept(ChildExchange::Auth, &plain));
     assert!(!accept(ChildExchange::Auth, &secret));
     assert!(!accept(ChildExchange::Create, &plain), "forward secrecy is not dropped silently");
     assert!(accept(ChildExchange::Create, &secret));
+}
+
+fn with_esp(esp: &[EspSuite]) -> Profile {
+    Profile { esp: esp.to_vec(), ..profile() }
+}
+
+fn with_ike(encryption: &[IkeEncryption]) -> Profile {
+    Profile { ike_encryption: encryption.to_vec(), ..profile() }
+}
+
+#[test]
+fn aead_and_hmac_never_share_a_proposal_and_the_first_preference_comes_first() {
+    let suites = [
+        IkeEncryption::Aes128CbcSha256,
+        IkeEncryption::Aes256CtrSha256,
+        IkeEncryption::ChaCha20Poly1305,
+        IkeEncryption::Aes256Gcm16,
+        IkeEncryption::Aes256CbcSha512,
+    ];
+    let offer = offer_ike(&with_ike(&suites), SpiField::None);
+    let of = |kind| offer.iter().map(move |p| p.transforms.iter().filter(|t| t.kind == kind).map(|t| t.id).collect());
+    assert_eq!(of(TransformType::ENCR).collect::<Vec<Vec<u16>>>(), [vec![12, 13], vec![28, 20], vec![12]]);
+    assert_eq!(of(TransformType::INTEG).collect::<Vec<Vec<u16>>>(), [vec![12], vec![], vec![14]]);
+    assert_eq!(offer.iter().map(|p| p.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(offer.iter().all(|p| p.transforms.contains(&prf(Prf::HmacSha512))));
+}
+
+#[test]
+fn every_suite_is_agreed_upon_where_both_ends_have_it() {
+    for suite in IkeEncryption::ALL {
+        let (alone, all) = (with_ike(&[*suite]), with_ike(IkeEncryption::ALL));
+        for (initiator, responder) in [(&alone, &all), (&all, &alone)] {
+            let chosen = choose_ike(responder, &offer_ike(initiator, SpiField::None)).unwrap();
+            assert_eq!(chosen.suite.encryption, *suite);
+            let answer = chosen.suite.answer(chosen.number, SpiField::None);
+            assert_eq!(accept_ike(initiator, &[answer]), Some(chosen));
+        }
+    }
+    for suite in EspSuite::ALL {
+        let (alone, all) = (with_esp(&[*suite]), with_esp(EspSuite::ALL));
+        for (initiator, responder) in [(&alone, &all), (&all, &alone)] {
+            let offer = offer_child(initiator, ChildExchange::Create, spi());
+            let chosen = choose_child(responder, ChildExchange::Create, &offer).unwrap();
+            assert_eq!(chosen.suite.protection, *suite);
+            let answer = chosen.suite.answer(chosen.number, spi());
+            assert_eq!(accept_child(initiator, ChildExchange::Create, &[answer]), Some(chosen));
+        }
+    }
+}
+
+#[test]
+fn the_responder_prefers_by_its_own_order_over_all_proposals() {
+    let initiator = with_esp(&[EspSuite::NullSha256, EspSuite::Aes128CbcSha256, EspSuite::Aes128Gcm16]);
+    let offer = offer_child(&initiator, ChildExchange::Auth, spi());
+    for (order, number) in [
+        ([EspSuite::Aes128Gcm16, EspSuite::Aes128CbcSha256], 2),
+        ([EspSuite::Aes128CbcSha256, EspSuite::Aes128Gcm16], 1),
+        ([EspSuite::Aes256Ccm16, EspSuite::NullSha256], 1),
+    ] {
+        let chosen = choose_child(&with_esp(&order), ChildExchange::Auth, &offer).unwrap();
+        assert!(order.contains(&chosen.suite.protection));
+        assert_eq!(chosen.number, number, "{order:?}");
+    }
+    let other = with_esp(&[EspSuite::Aes128CbcSha384, EspSuite::Aes256CbcSha256, EspSuite::NullSha512]);
+    assert!(choose_child(&other, ChildExchange::Auth, &offer).is_none(), "no half of a suite is enough");
+}
+
+#[test]
+fn an_answer_that_mixes_proposals_is_refused() {
+    let ours = with_esp(&[EspSuite::Aes256CbcSha256, EspSuite::Aes128CbcSha512]);
+    let exchange = ChildExchange::Auth;
+    let answer = |suite: EspSuite, number| ChildSuite { protection: suite, key_exchange: None }.answer(number, spi());
+    assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 1)]).is_some());
+    assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 2)]).is_none());
+    assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha512, 2)]).is_none());
+    let cbc = with_esp(&[EspSuite::Aes256CbcSha256]);
+    let without =
+        Proposal { transforms: vec![encryption(EspSuite::Aes256CbcSha256.cipher()), NO_ESN], ..child(vec![]) };
+    assert!(choose_child(&cbc, exchange, std::slice::from_ref(&without)).is_none(), "CBC without integrity");
+    let none = Proposal { transforms: [without.transforms, vec![NO_INTEGRITY]].concat(), ..child(vec![]) };
+    assert!(choose_child(&cbc, exchange, &[none]).is_none(), "CBC with integrity none");
+}
+
+#[test]
+fn ah_is_negotiated_by_integrity_alone() {
+    let ours = [AhSuite::Sha384, AhSuite::Sha256];
+    for exchange in [ChildExchange::Auth, ChildExchange::Create] {
+        let offer = offer_ah(&ours, &profile(), exchange, spi());
+        assert!(offer.iter().all(|p| p.protocol == ProtocolId::AH));
+        assert!(offer.iter().flat_map(|p| &p.transforms).all(|t| t.kind != TransformType::ENCR));
+        let chosen = choose_ah(AhSuite::ALL, &profile(), exchange, &offer).unwrap();
+        assert_eq!((chosen.suite.protection, chosen.number), (AhSuite::Sha384, 1));
+        let answer = chosen.suite.answer(chosen.number, spi());
+        assert_eq!(accept_ah(&ours, &profile(), exchange, &[answer]), Some(chosen));
+        assert!(choose_child(&with_esp(EspSuite::ALL), exchange, &offer).is_none(), "AH is not ESP");
+        assert!(choose_ah(&[AhSuite::Sha512], &profile(), exchange, &offer).is_none());
+    }
+}
+
+#[test]
+fn a_kem_has_a_number_but_does_not_stand_alone() {
+    for (kem, number) in [(Kem::MlKem768, 36), (Kem::MlKem1024, 37)] {
+        assert_eq!((key_exchange_id(kem), key_exchange_from_id(number)), (number, None));
+    }
+    for method in KeyExchange::ALL {
+        assert_eq!(key_exchange_from_id(key_exchange_id(*method)), Some(*method));
+    }
 }

@@ -14,8 +14,13 @@ fn header() -> Header {
 }
 
 fn keys(encryption: IkeEncryption) -> (SealingKey, OpeningKey) {
-    let keymat = Secret::new(vec![0x42; encryption.keymat_len()]);
-    (SealingKey::new(encryption, &keymat).unwrap(), OpeningKey::new(encryption, &keymat).unwrap())
+    let (sk_e, sk_a) = secrets(encryption);
+    (SealingKey::new(encryption, &sk_e, &sk_a).unwrap(), OpeningKey::new(encryption, &sk_e, &sk_a).unwrap())
+}
+
+fn secrets(encryption: IkeEncryption) -> (Secret, Secret) {
+    let cipher = encryption.cipher();
+    (Secret::new(vec![0x42; cipher.encryption_len()]), Secret::new(vec![0x43; cipher.integrity_len()]))
 }
 
 fn payloads() -> Vec<Payload> {
@@ -24,9 +29,10 @@ fn payloads() -> Vec<Payload> {
 
 #[test]
 fn what_is_sealed_is_opened() {
-    for encryption in [IkeEncryption::Aes128Gcm16, IkeEncryption::Aes256Gcm16] {
-        let (mut sealing, opening) = keys(encryption);
-        for payloads in [vec![], payloads()] {
+    for encryption in IkeEncryption::ALL {
+        let (mut sealing, opening) = keys(*encryption);
+        let vendors = (0..20).map(|len| vec![Payload::VendorId(vec![4; len])]);
+        for payloads in vendors.chain([vec![], payloads()]) {
             let datagram = sealing.seal(&header(), &payloads).unwrap();
             assert_eq!(opening.open(&datagram), Ok(Message { header: header(), payloads }));
             assert!(Message::parse(&datagram).is_ok(), "the outside is a message of one SK payload");
@@ -46,32 +52,46 @@ fn an_iv_is_never_repeated_even_for_one_message_id() {
 
 #[test]
 fn every_flipped_bit_and_every_truncation_is_refused() {
-    let (mut sealing, opening) = keys(IkeEncryption::Aes128Gcm16);
-    let datagram = sealing.seal(&header(), &payloads()).unwrap();
-    for bit in 0..datagram.len() * 8 {
-        let mut changed = datagram.clone();
-        changed[bit / 8] ^= 1 << (bit % 8);
-        assert!(matches!(opening.open(&changed), Err(OpenError::Outer(_) | OpenError::Unauthentic)), "bit {bit}");
+    for encryption in IkeEncryption::ALL {
+        let (mut sealing, opening) = keys(*encryption);
+        let datagram = sealing.seal(&header(), &payloads()).unwrap();
+        for bit in 0..datagram.len() * 8 {
+            let mut changed = datagram.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let refused = matches!(opening.open(&changed), Err(OpenError::Outer(_) | OpenError::Unauthentic));
+            assert!(refused, "{encryption} bit {bit}");
+        }
+        for end in 0..datagram.len() {
+            assert!(opening.open(&datagram[..end]).is_err());
+        }
     }
-    for end in 0..datagram.len() {
-        assert!(opening.open(&datagram[..end]).is_err());
-    }
+}
+
+#[test]
+fn cbc_takes_an_unpredictable_iv_and_fills_its_blocks() {
+    let (mut sealing, _) = keys(IkeEncryption::Aes256CbcSha256);
+    let one = sealing.seal(&header(), &payloads()).unwrap();
+    let two = sealing.seal(&header(), &payloads()).unwrap();
+    assert_ne!(one[32..48], two[32..48]);
+    assert!((one.len() - 48 - 16).is_multiple_of(16));
+    let (mut counting, _) = keys(IkeEncryption::Aes256CtrSha256);
+    counting.next_iv = 9;
+    assert_eq!(counting.seal(&header(), &payloads()).unwrap()[32..40], 9_u64.to_be_bytes());
 }
 
 /// Seals a plaintext as it is, with padding and all.
 fn seal_raw(first: PayloadType, text: &[u8]) -> Vec<u8> {
     let (sealing, _) = keys(IkeEncryption::Aes256Gcm16);
-    let len = GENERIC_HEADER_LEN + IV_LEN + text.len() + TAG_LEN;
+    let len = GENERIC_HEADER_LEN + 8 + text.len() + 16;
     let mut w = Writer::new();
     header().emit(PayloadType::SK, len, &mut w).unwrap();
     w.u8(first.0);
     w.u8(0);
     w.u16(u16::try_from(len).unwrap());
     let aad = w.finish();
-    let iv = 99_u64.to_be_bytes();
-    let mut text = text.to_vec();
-    let tag = sealing.key.aead.seal(&sealing.key.nonce(iv), &aad, &mut text).unwrap();
-    [&aad[..], &iv, &text, &tag].concat()
+    let (mut iv, mut text, mut icv) = ([0; 8], text.to_vec(), [0; 16]);
+    sealing.key.seal(99, &aad, &mut iv, &mut text, &mut icv).unwrap();
+    [&aad[..], &iv, &text, &icv].concat()
 }
 
 #[test]
@@ -100,16 +120,20 @@ fn a_message_in_clear_is_not_opened() {
     let (_, other) = keys(IkeEncryption::Aes128Gcm16);
     let sealed = keys(IkeEncryption::Aes256Gcm16).0.seal(&header(), &payloads()).unwrap();
     assert_eq!(other.open(&sealed), Err(OpenError::Unauthentic));
-    assert!(SealingKey::new(IkeEncryption::Aes256Gcm16, &Secret::new(vec![0; 20])).is_err());
+    let (short, none) = (Secret::new(vec![0; 20]), Secret::new(vec![]));
+    assert!(SealingKey::new(IkeEncryption::Aes256Gcm16, &short, &none).is_err());
+    let (sk_e, _) = secrets(IkeEncryption::Aes256CbcSha256);
+    assert!(OpeningKey::new(IkeEncryption::Aes256CbcSha256, &sk_e, &none).is_err());
 }
 
 #[test]
 fn a_message_sealed_by_another_implementation_is_opened_and_sealed_alike() {
     let keymat = Secret::new((0..32).chain([0xaa, 0xbb, 0xcc, 0xdd]).collect());
-    let opening = OpeningKey::new(IkeEncryption::Aes256Gcm16, &keymat).unwrap();
+    let none = Secret::new(vec![]);
+    let opening = OpeningKey::new(IkeEncryption::Aes256Gcm16, &keymat, &none).unwrap();
     let message = opening.open(&SEALED).unwrap();
     assert_eq!(message.payloads, [Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, vec![]))]);
-    let mut sealing = SealingKey::new(IkeEncryption::Aes256Gcm16, &keymat).unwrap();
+    let mut sealing = SealingKey::new(IkeEncryption::Aes256Gcm16, &keymat, &none).unwrap();
     sealing.next_iv = 8;
     assert_eq!(sealing.seal(&message.header, &message.payloads).unwrap(), SEALED);
 }
