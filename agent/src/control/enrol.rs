@@ -100,9 +100,13 @@ impl Enrolment<'_> {
         let channel = tls::connect(address, domain, config).await.map_err(|error| unreachable(&error))?;
         let answer = timeout(PATIENCE, EnrolmentClient::new(channel).enrol(request)).await;
         let answer = answer.map_err(|late| unreachable(&late))?;
-        let answer = answer.map_err(|s| match s.code() {
-            Code::Unavailable => EnrolError::Unreachable(controller.to_owned(), s.message().to_owned()),
-            _ => EnrolError::Refused(controller.to_owned(), s.message().to_owned()),
+        let answer = answer.map_err(|status| {
+            let (controller, reason) = (controller.to_owned(), status.message().to_owned());
+            if status.code() == Code::Unavailable {
+                EnrolError::Unreachable(controller, reason)
+            } else {
+                EnrolError::Refused(controller, reason)
+            }
         })?;
         self.keep(answer.into_inner(), &identity, pem_key)
     }

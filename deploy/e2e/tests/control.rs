@@ -108,7 +108,7 @@ async fn next(control: &mut Control) -> ControlEvent {
     loop {
         match timeout(SOON, control.event()).await.expect("nothing comes") {
             ControlEvent::Address(_) => {}
-            event => return event,
+            event @ (ControlEvent::Plan(..) | ControlEvent::Identity(_)) => return event,
         }
     }
 }
