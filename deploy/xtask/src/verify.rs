@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Only what needs no root and little time.
     #[arg(long)]
     quick: bool,
+    /// The deep figures: twenty thousand seeds, a hundred large meshes. Takes hours.
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
     /// Write the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -34,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("deploy/xtask lies two below the root")?;
     std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))?;
     tools::install_missing()?;
-    let suites = suites(root, options.quick)?;
+    let suites = suites(root, options)?;
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&Results { suites: &suites })?;
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -42,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(summary(&suites))
 }
 
-fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
+fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
     let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     let doc = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
     // Always the whole workspace: another selection would have other features, and everything built anew.
@@ -61,8 +64,6 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         "--no-fail-fast",
         "--quiet",
     ];
-    let e2e = |test| ["test", "--release", "--workspace", "--test", test, "--no-fail-fast", "--quiet"];
-    let simulation = ["test", "--release", "--workspace", "--test", "simulation", "--quiet"];
     let mut suites = vec![
         check("structure", minutes(1), || structure::check(root))?,
         cargo("format", minutes(1), &["fmt", "--all", "--check"], &[])?,
@@ -70,8 +71,8 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         cargo("lints", minutes(10), &clippy, &[])?,
         cargo("unit", minutes(15), &unit, &[])?,
     ];
-    if !quick {
-        suites.push(cargo("simulation", minutes(3), &simulation, &[("ESPALIER_SEEDS", "100")])?);
+    if !options.quick {
+        suites.push(simulation(options.long)?);
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
@@ -86,6 +87,15 @@ fn suites(root: &Path, quick: bool) -> Result<Vec<Report>> {
         suites.push(cargo("documentation", minutes(5), &doc, &[("RUSTDOCFLAGS", "--deny warnings")])?);
     }
     Ok(suites)
+}
+
+fn e2e(test: &str) -> [&str; 7] {
+    ["test", "--release", "--workspace", "--test", test, "--no-fail-fast", "--quiet"]
+}
+
+fn simulation(long: bool) -> Result<Report> {
+    let (budget, seeds, runs) = if long { (minutes(240), "20000", "100") } else { (minutes(3), "500", "10") };
+    cargo("simulation", budget, &e2e("simulation"), &[("ESPALIER_SEEDS", seeds), ("ESPALIER_RUNS", runs)])
 }
 
 fn summary(suites: &[Report]) -> bool {

@@ -1,18 +1,22 @@
 //! Many endpoints at once, in virtual time, from a seed.
 //!
-//! `ESPALIER_SEEDS` says how many seeds are tried, `ESPALIER_SEED` replays one. A failure names its seed.
+//! `ESPALIER_SEEDS` says how many seeds are tried, `ESPALIER_RUNS` how many meshes of a hundred endpoints; `ESPALIER_SEED`
+//! replays one. A failure names its seed.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails, in its helpers too")]
 
+mod authority;
 mod world;
 
 use std::ops::Range;
 use std::time::Duration;
 
+use espalier_ike::{Auth, PeerConfig};
 use espalier_model::profile::Profile;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use world::{Network, World, peer};
+use authority::Authority;
+use world::{Network, World, peer, psk};
 
 const BAD: Network = Network { loss: 0.1, twice: 0.05, delay: Duration::from_millis(40) };
 
@@ -29,6 +33,10 @@ enum Start {
 
 /// Starts all endpoints within 10 ms.
 fn start(world: &mut World, seed: u64, profile: &Profile, start: Start) {
+    start_with(world, seed, profile, start, &psk());
+}
+
+fn start_with(world: &mut World, seed: u64, profile: &Profile, start: Start, auth: &Auth) {
     let count = world.nodes.len();
     let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
     let mut order: Vec<_> = (0..count).map(|node| (rng.random_range(0..10_000_u64), node)).collect();
@@ -38,14 +46,24 @@ fn start(world: &mut World, seed: u64, profile: &Profile, start: Start) {
         world.run(Duration::from_micros(at - before));
         before = at;
         let named = |there: usize| matches!(start, Start::Both) || (here + there).is_multiple_of(2) == (here < there);
-        let peers = (0..count).filter(|there| *there != here).map(|there| peer(here, there, profile, named(there)));
+        let peers = (0..count)
+            .filter(|there| *there != here)
+            .map(|there| PeerConfig { auth: auth.clone(), ..peer(here, there, profile, named(there)) });
         world.configure(here, peers.collect());
     }
 }
 
 fn seeds() -> Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     number("ESPALIER_SEED").map_or_else(|| 0..number("ESPALIER_SEEDS").unwrap_or(2), |seed| seed..seed + 1)
+}
+
+/// Runs with a hundred endpoints.
+fn runs() -> Range<u64> {
+    number("ESPALIER_SEED").map_or_else(|| 0..number("ESPALIER_RUNS").unwrap_or(1), |seed| seed..seed + 1)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 #[test]
@@ -58,6 +76,24 @@ fn twenty_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
         world.rest();
         world.assert_whole(&format!("seed {seed}, {way:?}"));
         assert!(world.packets_sent > 100_000 * 3 / 4, "traffic flows: {}", world.packets_sent);
+    }
+}
+
+#[test]
+fn a_hundred_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
+    let authority = Authority::new();
+    for run in runs() {
+        // Every twentieth run with real certificates and signatures: a run takes ten times as long with them.
+        let signed = run % 20 == 0;
+        let (authority, auth) = if signed { (Some(&authority), Auth::Certificate) } else { (None, psk()) };
+        let way = if run % 2 == 0 { Start::Named } else { Start::Both };
+        let mut world = World::with_authority(run, 100, BAD, authority);
+        // Most of the time would go into asking who is still there.
+        let patient = Profile { liveness_seconds: 100, ..profile() };
+        start_with(&mut world, run, &patient, way, &auth);
+        world.run(Duration::from_secs(10));
+        world.rest();
+        world.assert_whole(&format!("run {run}, {way:?}"));
     }
 }
 

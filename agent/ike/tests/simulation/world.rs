@@ -3,7 +3,7 @@
 //! Packets flow all the time between nodes that hold an outbound SA. One that arrives where its SPI is unknown is lost: that
 //! is what no rekey may cause.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+use super::authority::Authority;
 
 /// How the network treats IKE messages.
 #[derive(Clone, Copy)]
@@ -36,6 +38,17 @@ pub(crate) struct Node {
     pub(crate) outbound: BTreeMap<Name, ChildSa>,
     used: BTreeSet<ChildId>,
     address: IpAddr,
+    /// When its endpoint wants to be woken.
+    due: Option<Instant>,
+}
+
+/// Something on its way to a node.
+struct Flight {
+    at: Instant,
+    /// Tells those apart that arrive in the same instant: the one that left first comes first.
+    number: u64,
+    to: usize,
+    arrival: Arrival,
 }
 
 enum Arrival {
@@ -51,8 +64,9 @@ pub(crate) struct World {
     pub(crate) packets_sent: u64,
     pub(crate) packets_lost: Vec<String>,
     rng: StdRng,
-    wire: BinaryHeap<Reverse<(Instant, u64)>>,
-    arrivals: BTreeMap<u64, (usize, Arrival)>,
+    wire: BinaryHeap<Flight>,
+    timers: BTreeSet<(Instant, usize)>,
+    indices: BTreeMap<IpAddr, usize>,
     count: u64,
     next_packets: Instant,
     packet_every: Duration,
@@ -79,6 +93,11 @@ fn selectors(node: usize) -> Vec<TrafficSelector> {
     vec![TrafficSelector::from_net(Protocol::Any, PortRange::ANY, format!("10.0.{node}.1/32").parse().unwrap())]
 }
 
+/// Returns the cheap proof: all nodes know one secret.
+pub(crate) fn psk() -> Auth {
+    Auth::Psk(Secret::from(&b"only for tests"[..]))
+}
+
 /// Returns how one node sees another.
 pub(crate) fn peer(here: usize, there: usize, profile: &Profile, initiate: bool) -> PeerConfig {
     let child = ChildConfig {
@@ -92,7 +111,7 @@ pub(crate) fn peer(here: usize, there: usize, profile: &Profile, initiate: bool)
         endpoints: vec![(address(there), 500).into()],
         local: vec![address(here)],
         initiate,
-        auth: Auth::Psk(Secret::from(&b"only for tests"[..])),
+        auth: psk(),
         profile: profile.clone(),
         key_epoch: 0,
         children: vec![child],
@@ -101,14 +120,21 @@ pub(crate) fn peer(here: usize, there: usize, profile: &Profile, initiate: bool)
 
 impl World {
     pub(crate) fn new(seed: u64, count: usize, network: Network) -> Self {
+        Self::with_authority(seed, count, network, None)
+    }
+
+    /// Makes a world whose nodes have certificates of an authority, where there is one.
+    pub(crate) fn with_authority(seed: u64, count: usize, network: Network, authority: Option<&Authority>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Now { instant: Instant::now(), unix: 1_790_000_000 };
         let nodes = (0..count).map(|index| {
-            let identity = LocalIdentity { id: id(index), certificate: None };
-            let config = EndpointConfig { identity, trust: vec![], revoked: BTreeSet::new(), keylog: false };
+            let certificate = authority.map(|authority| authority.issue(index));
+            let identity = LocalIdentity { id: id(index), certificate };
+            let trust = authority.map_or_else(Vec::new, Authority::trust);
+            let config = EndpointConfig { identity, trust, revoked: BTreeSet::new(), keylog: false };
             let endpoint = Endpoint::new(config, rng.random()).unwrap();
             let (inbound, outbound, used) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-            Node { endpoint, peers: vec![], inbound, outbound, used, address: address(index) }
+            Node { endpoint, peers: vec![], inbound, outbound, used, address: address(index), due: None }
         });
         Self {
             nodes: nodes.collect(),
@@ -118,7 +144,8 @@ impl World {
             packets_lost: vec![],
             rng,
             wire: BinaryHeap::new(),
-            arrivals: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            indices: (0..count).map(|index| (address(index), index)).collect(),
             count: 0,
             next_packets: now.instant,
             packet_every: Duration::from_secs(1) * u32::try_from(count).unwrap() / PACKETS,
@@ -143,21 +170,19 @@ impl World {
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now.instant + time;
         loop {
-            let timers = self.nodes.iter().filter_map(|n| n.endpoint.next_timeout()).map(|(at, _)| at).min();
-            let arrival = self.wire.peek().map(|Reverse((at, _))| *at);
-            let next = timers.into_iter().chain(arrival).fold(self.next_packets, Instant::min);
+            let timer = self.timers.first().map(|(at, _)| *at);
+            let arrival = self.wire.peek().map(|flight| flight.at);
+            let next = timer.into_iter().chain(arrival).fold(self.next_packets, Instant::min);
             if next > end {
                 self.now.instant = end;
                 return;
             }
             self.now.instant = self.now.instant.max(next);
             self.arrive();
-            for node in 0..self.nodes.len() {
-                let due = self.nodes[node].endpoint.next_timeout();
-                if due.is_some_and(|(at, _)| at <= self.now.instant) {
-                    self.nodes[node].endpoint.handle_timeout(self.now);
-                    self.collect(node);
-                }
+            let due: Vec<_> = self.timers.range(..=(self.now.instant, usize::MAX)).map(|(_, node)| *node).collect();
+            for node in due {
+                self.nodes[node].endpoint.handle_timeout(self.now);
+                self.collect(node);
             }
             if self.next_packets <= self.now.instant {
                 self.next_packets = self.now.instant + self.packet_every;
@@ -167,19 +192,15 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        while let Some(Reverse((at, number))) = self.wire.peek().copied() {
-            if at > self.now.instant {
-                return;
-            }
-            self.wire.pop();
-            let Some((to, arrival)) = self.arrivals.remove(&number) else { continue };
+        while self.wire.peek().is_some_and(|flight| flight.at <= self.now.instant) {
+            let Some(Flight { to, arrival, .. }) = self.wire.pop() else { return };
             match arrival {
                 Arrival::Message { path, datagram } => {
                     self.nodes[to].endpoint.handle_datagram(self.now, path, &datagram);
+                    self.collect(to);
                 }
                 Arrival::Packet { spi } => self.receive(to, spi),
             }
-            self.collect(to);
         }
     }
 
@@ -189,6 +210,7 @@ impl World {
             Some(sa) => {
                 if node.used.insert(sa.id) {
                     node.endpoint.handle_event(self.now, &SaEvent::FirstAuthentic(sa.id));
+                    self.collect(to);
                 }
             }
             None => self.packets_lost.push(format!("packet of SPI {spi:08x} at node {to}")),
@@ -209,7 +231,7 @@ impl World {
     }
 
     fn index(&self, address: IpAddr) -> usize {
-        self.nodes.iter().position(|n| n.address == address).expect("every address is a node's")
+        *self.indices.get(&address).expect("every address is a node's")
     }
 
     fn delay(&mut self) -> Duration {
@@ -218,8 +240,7 @@ impl World {
 
     fn put(&mut self, delay: Duration, to: usize, arrival: Arrival) {
         self.count += 1;
-        self.wire.push(Reverse((self.now.instant + delay, self.count)));
-        self.arrivals.insert(self.count, (to, arrival));
+        self.wire.push(Flight { at: self.now.instant + delay, number: self.count, to, arrival });
     }
 
     /// Carries out the orders of a node.
@@ -234,6 +255,12 @@ impl World {
                 Output::Up(..) | Output::Replaced(..) | Output::Down(..) => {}
                 Output::MovePath(..) | Output::Keylog(_) => {}
             }
+        }
+        let due = self.nodes[node].endpoint.next_timeout().map(|(at, _)| at);
+        let before = std::mem::replace(&mut self.nodes[node].due, due);
+        if before != due {
+            before.map(|at| self.timers.remove(&(at, node)));
+            self.timers.extend(due.map(|at| (at, node)));
         }
     }
 
@@ -276,3 +303,24 @@ impl World {
         }
     }
 }
+
+impl Ord for Flight {
+    /// The greatest is what arrives first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+impl PartialOrd for Flight {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Flight {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Flight {}
