@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails, in its helpers too")]
 
 mod authority;
+mod hostile;
 mod world;
 
 use std::ops::Range;
@@ -117,6 +118,59 @@ fn rekeys_from_both_ends_lose_no_packet() {
         }
         world.rest();
         world.assert_whole(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn crashes_partitions_and_rebinding_end_with_one_sa_for_each_pair() {
+    const NODES: usize = 6;
+    for seed in seeds() {
+        let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
+        let mut rng = StdRng::seed_from_u64(seed ^ 0xbad);
+        let mut fast = profile();
+        (fast.ike_rekey_seconds, fast.child_rekey_seconds) = (40, 15);
+        let mut world = World::new(seed, NODES, BAD);
+        start(&mut world, seed, &fast, way);
+        for _ in 0..12 {
+            world.run(Duration::from_millis(rng.random_range(100..15_000)));
+            let node = rng.random_range(0..NODES);
+            match rng.random_range(0..4) {
+                0 => world.crash(node),
+                1 => world.rebind(node, rng.random_range(10_000..60_000)),
+                2 => world.cut.extend((0..NODES).filter(|_| rng.random_bool(0.5)).map(|n| (n.min(node), n.max(node)))),
+                _ => world.cut.clear(),
+            }
+        }
+        world.cut.clear();
+        world.run(Duration::from_secs(120));
+        let calm = profile();
+        for here in 0..NODES {
+            let peers = (0..NODES).filter(|there| *there != here).map(|there| peer(here, there, &calm, true));
+            world.configure(here, peers.collect());
+        }
+        world.rest();
+        world.assert_whole(&format!("seed {seed}, {way:?}"));
+    }
+}
+
+#[test]
+fn no_shortened_or_altered_message_changes_anything_but_a_counter() {
+    let authority = Authority::new();
+    for (seed, auth) in [(1, psk()), (2, Auth::Certificate)] {
+        let good = Network { loss: 0.0, twice: 0.0, delay: Duration::from_millis(5) };
+        let mut fast = profile();
+        (fast.ike_rekey_seconds, fast.child_rekey_seconds) = (13, 5);
+        let mut world = World::with_authority(seed, 2, good, Some(&authority));
+        world.assailed = true;
+        start_with(&mut world, seed, &fast, Start::Both, &auth);
+        world.run(Duration::from_secs(40));
+        world.assailed = false;
+        let calm = profile();
+        for here in 0..2 {
+            world.configure(here, vec![PeerConfig { auth: auth.clone(), ..peer(here, 1 - here, &calm, true) }]);
+        }
+        world.rest();
+        world.assert_whole("after the attack");
     }
 }
 

@@ -37,7 +37,11 @@ pub(crate) struct Node {
     pub(crate) inbound: BTreeMap<u32, ChildSa>,
     pub(crate) outbound: BTreeMap<Name, ChildSa>,
     used: BTreeSet<ChildId>,
+    /// Outbound halves that were given up.
+    given_up: BTreeSet<ChildId>,
     address: IpAddr,
+    /// The port that a NAT shows for port 4500 of the node, where there is one.
+    nat: Option<u16>,
     /// When its endpoint wants to be woken.
     due: Option<Instant>,
 }
@@ -63,6 +67,10 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) packets_sent: u64,
     pub(crate) packets_lost: Vec<String>,
+    /// Pairs of nodes, the lower first, between which nothing passes.
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Whether an attacker is on the path.
+    pub(crate) assailed: bool,
     rng: StdRng,
     wire: BinaryHeap<Flight>,
     timers: BTreeSet<(Instant, usize)>,
@@ -74,6 +82,9 @@ pub(crate) struct World {
 
 /// Packets that a node sends in a second to each other, times the number of nodes.
 const PACKETS: u32 = 200;
+
+const IKE: u16 = 500;
+const NAT_TRAVERSAL: u16 = 4500;
 
 /// Returns the identity of a node.
 pub(crate) fn id(node: usize) -> Identity {
@@ -133,8 +144,19 @@ impl World {
             let trust = authority.map_or_else(Vec::new, Authority::trust);
             let config = EndpointConfig { identity, trust, revoked: BTreeSet::new(), keylog: false };
             let endpoint = Endpoint::new(config, rng.random()).unwrap();
-            let (inbound, outbound, used) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-            Node { endpoint, peers: vec![], inbound, outbound, used, address: address(index), due: None }
+            let (inbound, outbound) = (BTreeMap::new(), BTreeMap::new());
+            let (used, given_up) = (BTreeSet::new(), BTreeSet::new());
+            Node {
+                endpoint,
+                peers: vec![],
+                inbound,
+                outbound,
+                used,
+                given_up,
+                address: address(index),
+                nat: None,
+                due: None,
+            }
         });
         Self {
             nodes: nodes.collect(),
@@ -142,6 +164,8 @@ impl World {
             network,
             packets_sent: 0,
             packets_lost: vec![],
+            cut: BTreeSet::new(),
+            assailed: false,
             rng,
             wire: BinaryHeap::new(),
             timers: BTreeSet::new(),
@@ -196,6 +220,9 @@ impl World {
             let Some(Flight { to, arrival, .. }) = self.wire.pop() else { return };
             match arrival {
                 Arrival::Message { path, datagram } => {
+                    if self.assailed {
+                        self.assail(to, path, &datagram);
+                    }
                     self.nodes[to].endpoint.handle_datagram(self.now, path, &datagram);
                     self.collect(to);
                 }
@@ -217,6 +244,43 @@ impl World {
         }
     }
 
+    /// Gives a node another port at the NAT that it is behind: what is sent to the one before arrives no more.
+    pub(crate) fn rebind(&mut self, node: usize, port: u16) {
+        self.nodes[node].nat = Some(port);
+    }
+
+    /// Kills a node and starts it anew: it has forgotten everything but who its peers are.
+    pub(crate) fn crash(&mut self, node: usize) {
+        let identity = LocalIdentity { id: id(node), certificate: None };
+        let config = EndpointConfig { identity, trust: vec![], revoked: BTreeSet::new(), keylog: false };
+        self.nodes[node].endpoint = Endpoint::new(config, self.rng.random()).unwrap();
+        self.nodes[node].inbound.clear();
+        self.nodes[node].outbound.clear();
+        self.nodes[node].used.clear();
+        self.nodes[node].given_up.clear();
+        let peers = self.nodes[node].peers.clone();
+        self.configure(node, peers);
+    }
+
+    fn is_cut(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&(one.min(other), one.max(other)))
+    }
+
+    /// Returns the path as the receiver sees it, behind the NATs of both; nothing where a NAT has no mapping.
+    fn translated(&self, from: usize, to: usize, path: UdpPath) -> Option<UdpPath> {
+        let mut seen = UdpPath { local: path.remote, remote: path.local };
+        if let Some(port) = self.nodes[from].nat.filter(|_| seen.remote.port() == NAT_TRAVERSAL) {
+            seen.remote.set_port(port);
+        }
+        match (self.nodes[to].nat, seen.local.port()) {
+            // Who is called first is forwarded: all nodes can be reached at the ports that the plan names.
+            (_, IKE | NAT_TRAVERSAL) => {}
+            (Some(port), called) if port == called => seen.local.set_port(NAT_TRAVERSAL),
+            _ => return None,
+        }
+        Some(seen)
+    }
+
     fn send_packets(&mut self) {
         for from in 0..self.nodes.len() {
             let sas: Vec<_> =
@@ -225,7 +289,9 @@ impl World {
                 self.packets_sent += 1;
                 let delay = self.delay();
                 let to = self.index(to);
-                self.put(delay, to, Arrival::Packet { spi });
+                if !self.is_cut(from, to) {
+                    self.put(delay, to, Arrival::Packet { spi });
+                }
             }
         }
     }
@@ -249,9 +315,19 @@ impl World {
             match output {
                 Output::Transmit { path, datagram } => self.transmit(path, &datagram),
                 Output::InstallInbound(sa) => _ = self.nodes[node].inbound.insert(sa.0.spi.get(), sa.0),
-                Output::UseOutbound(sa) => _ = self.nodes[node].outbound.insert(sa.0.rule.clone(), sa.0),
+                Output::UseOutbound(sa) => {
+                    let node = &mut self.nodes[node];
+                    assert!(
+                        !node.given_up.contains(&sa.0.id),
+                        "a key that was given up is used again: its nonces repeat"
+                    );
+                    node.outbound.insert(sa.0.rule.clone(), sa.0);
+                }
                 Output::Remove(id, Direction::Inbound) => self.nodes[node].inbound.retain(|_, sa| sa.id != id),
-                Output::Remove(id, Direction::Outbound) => self.nodes[node].outbound.retain(|_, sa| sa.id != id),
+                Output::Remove(id, Direction::Outbound) => {
+                    self.nodes[node].given_up.insert(id);
+                    self.nodes[node].outbound.retain(|_, sa| sa.id != id);
+                }
                 Output::Up(..) | Output::Replaced(..) | Output::Down(..) => {}
                 Output::MovePath(..) | Output::Keylog(_) => {}
             }
@@ -270,8 +346,9 @@ impl World {
         } else {
             1 + usize::from(self.rng.random_bool(self.network.twice))
         };
-        let to = self.index(path.remote.ip());
-        let seen = UdpPath { local: path.remote, remote: path.local };
+        let (from, to) = (self.index(path.local.ip()), self.index(path.remote.ip()));
+        let Some(seen) = self.translated(from, to, path) else { return };
+        let copies = if self.is_cut(from, to) { 0 } else { copies };
         for _ in 0..copies {
             let delay = self.delay();
             self.put(delay, to, Arrival::Message { path: seen, datagram: datagram.to_vec() });
