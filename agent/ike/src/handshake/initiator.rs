@@ -16,6 +16,7 @@ use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
+use crate::sa::auth_lifetime;
 use crate::sa::child::{self, Seed};
 use crate::sa::create_child::{epoch_notify, life_notify, told_life};
 use crate::sa::established::{Established, Parts};
@@ -265,6 +266,7 @@ impl AuthSent {
             epoch,
             renewal: !self.alone,
             life: told_life(&content),
+            prove_by: auth_lifetime::told(cx.now.instant, &content),
             proof,
         };
         let mut established = Established::new(cx, parts);

@@ -18,6 +18,7 @@ use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
+use crate::sa::auth_lifetime;
 use crate::sa::child::{self, Agreed, Seed};
 use crate::sa::create_child::{life_notify, told_epoch, told_life};
 use crate::sa::established::{Established, Parts};
@@ -151,6 +152,7 @@ impl HalfOpen {
             None
         };
         payloads.push(life_notify(cx.life));
+        payloads.extend(auth_lifetime::notify(cx.now.instant, proof.as_ref()));
         let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
         let agreed = match child {
             Some(Ok((config, selectors, chosen))) => {
@@ -185,6 +187,7 @@ impl HalfOpen {
             epoch,
             renewal: !alone,
             life: told_life(&content),
+            prove_by: None,
             proof,
         };
         let mut established = Established::new(cx, parts);

@@ -46,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) renewal: bool,
     /// The number of the peer's life, where it tells it.
     pub(crate) life: Option<u64>,
+    /// When the responder wants the initiator, us, to prove itself anew at the latest.
+    pub(crate) prove_by: Option<Instant>,
     /// The certificate with which the peer has proven itself.
     pub(crate) proof: Option<Proof>,
 }

@@ -170,6 +170,7 @@ impl Established {
             identity_epoch: self.parts.identity_epoch,
             renewal: false,
             life: self.parts.life,
+            prove_by: self.parts.prove_by,
             proof: self.parts.proof.clone(),
             keys,
         };

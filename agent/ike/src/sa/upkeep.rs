@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use espalier_model::sa::{ChildId, SaEvent};
 
+use super::auth_lifetime::SHORTEST;
 use super::established::{Established, GRACE, Stage};
 use super::exchange::Exchange;
 use crate::config::ChildConfig;
@@ -115,10 +116,16 @@ impl Established {
         }
     }
 
-    /// Returns when to have the peer prove anew who it is: while a quarter of its certificate's time is left.
+    /// Returns when both have to prove anew who they are: while a quarter of the time is left for which the peer's certificate is
+    /// good, or for which the peer believes us.
     pub(crate) fn renews_at(&self) -> Option<Instant> {
-        let left = self.parts.proof.as_ref()?.ends.saturating_duration_since(self.since);
-        (left > SHORTEST_PROOF).then(|| self.since + left.mul_f64(0.75))
+        let soon = |ends: Instant| {
+            let left = ends.saturating_duration_since(self.since);
+            (left >= SHORTEST).then(|| self.since + left.mul_f64(0.75))
+        };
+        let certificate = self.parts.proof.as_ref().map(|proof| proof.ends);
+        let certificate = certificate.filter(|ends| ends.saturating_duration_since(self.since) > SHORTEST_PROOF);
+        certificate.and_then(soon).into_iter().chain(self.parts.prove_by.and_then(soon)).min()
     }
 
     /// Lets another SA take this one's place; the peer deletes it, or we do after a while.

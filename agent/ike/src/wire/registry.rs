@@ -208,6 +208,8 @@ registry! {
         NON_FIRST_FRAGMENTS_ALSO = 16395,
         /// MOBIKE is supported (RFC 4555).
         MOBIKE_SUPPORTED = 16396,
+        /// Seconds until the initiator has to prove itself anew (RFC 4478).
+        AUTH_LIFETIME = 16403,
         /// Authentication is followed by another (RFC 4739).
         MULTIPLE_AUTH_SUPPORTED = 16404,
         /// Fragmentation is supported (RFC 7383).
