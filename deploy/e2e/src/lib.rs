@@ -3,6 +3,7 @@
 //! Everything goes away with its value: processes are ended, namespaces and folders deleted, in a panic as well.
 
 pub mod agent;
+pub mod flood;
 pub mod flow;
 pub mod lab;
 pub mod mesh;
@@ -11,4 +12,5 @@ pub mod pki;
 pub mod program;
 pub mod rest;
 pub mod strongswan;
+pub mod throughput;
 pub mod wire;

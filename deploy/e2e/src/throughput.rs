@@ -1,21 +1,21 @@
 //! What one TCP connection through a tunnel carries.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use espalier_api::MeshStatus;
-use espalier_e2e::mesh::{Mesh, address};
 
-const TIME: Duration = Duration::from_secs(2);
+use crate::lab::Host;
 
-/// Measures for two seconds between the first two nodes, in Mbit/s.
-pub(super) fn measure(mesh: &Mesh, status: &MeshStatus) -> Result<f64> {
-    let [one, two, ..] = &mesh.lab.hosts[..] else { return Ok(0.0) };
-    let to = SocketAddr::new(address(status, two, true)?, 5201);
-    let listener = two.namespace.enter(|| TcpListener::bind(to))??;
+/// Measures from one host to an address of another, in Mbit/s.
+///
+/// # Errors
+/// There is no connection.
+pub fn measure(from: &Host, to: (&Host, IpAddr), time: Duration) -> Result<f64> {
+    let address = SocketAddr::new(to.1, 5201);
+    let listener = to.0.namespace.enter(|| TcpListener::bind(address))??;
     let receiver = thread::spawn(move || -> std::io::Result<(u64, Duration)> {
         let (mut stream, _) = listener.accept()?;
         let (mut buffer, mut bytes, start) = (vec![0; 1 << 20], 0, Instant::now());
@@ -26,9 +26,9 @@ pub(super) fn measure(mesh: &Mesh, status: &MeshStatus) -> Result<f64> {
             }
         }
     });
-    let mut stream = one.namespace.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))??;
+    let mut stream = from.namespace.enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))??;
     let (chunk, start) = (vec![0; 1 << 17], Instant::now());
-    while start.elapsed() < TIME {
+    while start.elapsed() < time {
         stream.write_all(&chunk)?;
     }
     drop(stream);
