@@ -13,6 +13,8 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
+mod fragments;
+
 struct Node {
     endpoint: Endpoint,
     inbound: Vec<ChildSa>,
