@@ -43,6 +43,11 @@ impl Context<'_> {
         self.out.push_back(Output::Transmit { path, datagram });
     }
 
+    /// Orders the datagrams of a message to be sent.
+    pub(crate) fn transmit_all(&mut self, path: UdpPath, datagrams: &[Vec<u8>]) {
+        datagrams.iter().for_each(|datagram| self.transmit(path, datagram.clone()));
+    }
+
     /// Orders both halves of a new pair: the inbound one first (RFC 7296 §2.8).
     pub(crate) fn install(&mut self, inbound: InboundSa, outbound: OutboundSa, switch: Switch) {
         self.out.push_back(Output::InstallInbound(inbound));

@@ -11,6 +11,8 @@ pub struct Counters {
     pub unknown_spi: u64,
     /// With a wrong tag.
     pub unauthentic: u64,
+    /// Fragments of a message that is not whole yet, kept or not needed.
+    pub fragments: u64,
     /// Requests seen before, answered with the stored response.
     pub retransmitted: u64,
     /// With a message ID outside the window, or not of the expected exchange.

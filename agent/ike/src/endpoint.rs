@@ -167,7 +167,7 @@ impl Endpoint {
             self.keep(ours, next);
         } else if let Some(answer) = self.farewells.repeat(now.instant, ours, &header, datagram) {
             self.counters.retransmitted += 1;
-            self.outputs.push_back(Output::Transmit { path, datagram: answer });
+            self.transmit_all(path, answer);
         } else {
             self.counters.unknown_spi += 1;
         }
@@ -256,6 +256,10 @@ impl Endpoint {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn transmit_all(&mut self, path: UdpPath, datagrams: Vec<Vec<u8>>) {
+        self.outputs.extend(datagrams.into_iter().map(|datagram| Output::Transmit { path, datagram }));
     }
 
     fn keep(&mut self, spi: IkeSpi, sa: Option<Sa>) {

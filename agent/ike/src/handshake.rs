@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::auth::AuthError;
 use crate::certificate::CertificateError;
 use crate::wire::sk::{OpenError, SealError};
-use crate::wire::{Malformed, NotifyType, Oversized};
+use crate::wire::{Malformed, Notify, NotifyType, Oversized, Payload};
 
 /// Why a message did not carry the handshake on.
 #[derive(Debug, Error)]
@@ -57,6 +57,11 @@ pub(crate) enum Failure {
     /// Our message is too long.
     #[error("message is too long")]
     Oversized(#[from] Oversized),
+}
+
+/// Announces that we put fragments together.
+pub(crate) const fn fragmentation_notify() -> Payload {
+    Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
 }
 
 /// Returns the same path between the ports of NAT traversal.

@@ -6,6 +6,8 @@ pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod exchange;
 mod inform;
+pub(crate) mod opener;
 mod rekey_ike;
+pub(crate) mod sealer;
 mod upkeep;
 pub(crate) mod window;

@@ -13,6 +13,8 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
+mod fragments;
+
 struct Node {
     endpoint: Endpoint,
     inbound: Vec<ChildSa>,
@@ -304,7 +306,8 @@ fn a_damaged_message_changes_no_state_and_counts_once() {
 }
 
 fn total(c: &Counters) -> u64 {
-    c.accepted + c.malformed + c.unknown_spi + c.unauthentic + c.retransmitted + c.unexpected + c.refused
+    let answered = c.accepted + c.retransmitted + c.refused;
+    answered + c.fragments + c.malformed + c.unknown_spi + c.unauthentic + c.unexpected
 }
 
 struct Authority {

@@ -58,6 +58,7 @@ impl Node {
         let counters = self.endpoint.counters();
         let ike = [
             ("accepted", counters.accepted),
+            ("fragments", counters.fragments),
             ("malformed", counters.malformed),
             ("unknown_spi", counters.unknown_spi),
             ("unauthentic", counters.unauthentic),

@@ -26,7 +26,13 @@ impl Farewells {
     }
 
     /// Returns the answer to a repeated request.
-    pub(super) fn repeat(&mut self, now: Instant, spi: IkeSpi, header: &Header, datagram: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn repeat(
+        &mut self,
+        now: Instant,
+        spi: IkeSpi,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Vec<Vec<u8>>> {
         self.forget(now);
         let (_, _, responses) = self.0.iter().find(|(_, ended, _)| *ended == spi)?;
         match responses.judge(header.message_id, datagram) {

@@ -14,8 +14,12 @@ use crate::handshake::responder::{AfterRequest, HalfOpen};
 use crate::keymat::IkeSpis;
 use crate::output::{DownReason, Output};
 use crate::sa::established::{Established, Fate, Stage};
+use crate::sa::opener::{Arrival, Received};
 use crate::sa::window::{Incoming, Timeout};
-use crate::wire::{ExchangeType, Flags, Header, Identification, IkeSpi, Message, Notify, NotifyType, Payload};
+use crate::wire::sk::OpenError;
+use crate::wire::{
+    ExchangeType, Flags, Header, Identification, IkeSpi, Malformed, Message, Notify, NotifyType, Payload,
+};
 
 /// More than any fleet opens at once; beyond it new requests are dropped.
 const MOST_HALF_OPEN: usize = 1_000;
@@ -28,8 +32,9 @@ impl Endpoint {
         let key = (header.initiator_spi, path.remote);
         if let Some(Sa::HalfOpen(sa)) = self.half_open.get(&key).and_then(|spi| self.sas.get(spi)) {
             if let Incoming::Repeated(answer) = sa.responses.judge(0, datagram) {
+                let answer = answer.to_vec();
                 self.counters.retransmitted += 1;
-                self.outputs.push_back(Output::Transmit { path, datagram: answer.to_vec() });
+                self.transmit_all(path, answer);
             } else {
                 self.counters.unexpected += 1;
             }
@@ -108,20 +113,19 @@ impl Endpoint {
         }
     }
 
-    fn step_auth(&mut self, now: Now, state: Box<AuthSent>, header: &Header, datagram: &[u8]) -> Option<Sa> {
+    fn step_auth(&mut self, now: Now, mut state: Box<AuthSent>, header: &Header, datagram: &[u8]) -> Option<Sa> {
         let answers = header.exchange == ExchangeType::IKE_AUTH && header.flags.response;
         if !answers || !state.requests.expects(header.message_id) {
             self.counters.unexpected += 1;
             return Some(Sa::AuthSent(state));
         }
-        let Ok(message) = state.open(datagram) else {
-            self.counters.unauthentic += 1;
+        let Some(payloads) = self.message(state.opening.open(datagram)).and_then(|m| self.readable(m.payloads)) else {
             return Some(Sa::AuthSent(state));
         };
         self.counters.accepted += 1;
         let (id, alone) = (state.peer.id.clone(), state.alone);
         let switch = self.switch_of(now, &id, state.lowest(), alone);
-        match state.handle(context!(self, now), message, switch) {
+        match state.handle(context!(self, now), payloads, switch) {
             Ok(established) => self.settle(now, Box::new(established), alone),
             Err(failure) => {
                 self.failed(now, &id, reason(&failure));
@@ -134,7 +138,7 @@ impl Endpoint {
         &mut self,
         now: Now,
         path: UdpPath,
-        state: Box<HalfOpen>,
+        mut state: Box<HalfOpen>,
         header: &Header,
         datagram: &[u8],
     ) -> Option<Sa> {
@@ -143,14 +147,14 @@ impl Endpoint {
             self.counters.unexpected += 1;
             return Some(Sa::HalfOpen(state));
         }
-        let Ok(message) = state.open(datagram) else {
-            self.counters.unauthentic += 1;
+        let Some(Received { mark, payloads, .. }) = self.message(state.opening.open(datagram)) else {
             return Some(Sa::HalfOpen(state));
         };
+        let Some(payloads) = self.readable(payloads) else { return Some(Sa::HalfOpen(state)) };
         self.half_open.remove(&state.first);
         let peers = &self.peers;
         let find = |id: &Identification| id.identity().and_then(|id| peers.get(&id)).map(|p| Arc::clone(&p.config));
-        match state.handle(context!(self, now), find, path, message, datagram) {
+        match state.handle(context!(self, now), find, path, payloads, mark) {
             Ok((established, alone)) => {
                 self.counters.accepted += 1;
                 self.settle(now, Box::new(established), alone)
@@ -171,18 +175,18 @@ impl Endpoint {
         datagram: &[u8],
     ) -> Option<Sa> {
         let id = header.message_id;
-        let result = if header.flags.response {
+        if header.flags.response {
             if !state.parts.requests.expects(id) {
                 self.counters.unexpected += 1;
                 return Some(Sa::Established(state));
             }
-            state.handle_response(context!(self, now), datagram)
         } else {
             match state.parts.responses.judge(id, datagram) {
-                Incoming::New => state.handle_request(context!(self, now), path, datagram),
+                Incoming::New => {}
                 Incoming::Repeated(answer) => {
+                    let answer = answer.to_vec();
                     self.counters.retransmitted += 1;
-                    self.outputs.push_back(Output::Transmit { path, datagram: answer.to_vec() });
+                    self.transmit_all(path, answer);
                     return Some(Sa::Established(state));
                 }
                 Incoming::Unexpected => {
@@ -190,6 +194,14 @@ impl Endpoint {
                     return Some(Sa::Established(state));
                 }
             }
+        }
+        let Some(message) = self.message(state.parts.opening.open(datagram)) else {
+            return Some(Sa::Established(state));
+        };
+        let result = if header.flags.response {
+            state.handle_response(context!(self, now), message)
+        } else {
+            state.handle_request(context!(self, now), path, message)
         };
         match result {
             Ok(fate) => {
@@ -201,6 +213,22 @@ impl Endpoint {
                 Some(Sa::Established(state))
             }
         }
+    }
+
+    /// Returns the message that a datagram has brought, if there is one, and counts the datagram otherwise.
+    fn message(&mut self, arrival: Result<Arrival, OpenError>) -> Option<Received> {
+        match arrival {
+            Ok(Arrival::Message(message)) => return Some(message),
+            Ok(Arrival::Fragment) => self.counters.fragments += 1,
+            Err(_) => self.counters.unauthentic += 1,
+        }
+        None
+    }
+
+    /// Returns what a message holds, and counts its datagram when that cannot be read.
+    fn readable(&mut self, payloads: Result<Vec<Payload>, Malformed>) -> Option<Vec<Payload>> {
+        self.counters.unauthentic += u64::from(payloads.is_err());
+        payloads.ok()
     }
 
     /// Carries out what a message has led to.
@@ -255,8 +283,8 @@ impl Endpoint {
         };
         let peer = peer.clone();
         match (requests.handle_timeout(now.instant), sa) {
-            (Some(Timeout::Resend(path, datagram)), sa) => {
-                self.outputs.push_back(Output::Transmit { path, datagram });
+            (Some(Timeout::Resend(path, datagrams)), sa) => {
+                self.transmit_all(path, datagrams);
                 Some(sa)
             }
             (Some(Timeout::GiveUp), Sa::Established(mut state)) => {

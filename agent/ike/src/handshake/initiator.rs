@@ -7,7 +7,7 @@ use espalier_model::sa::{Spi, UdpPath};
 use espalier_model::suite::KeyExchange;
 
 use super::proof::Covered;
-use super::{Failure, floated};
+use super::{Failure, floated, fragmentation_notify};
 use crate::auth::HashAlgorithms;
 use crate::config::{ChildConfig, PeerConfig};
 use crate::content::Content;
@@ -20,6 +20,8 @@ use crate::sa::auth_lifetime;
 use crate::sa::child::{self, Seed};
 use crate::sa::create_child::{epoch_notify, life_notify, told_life};
 use crate::sa::established::{Established, Parts};
+use crate::sa::opener::Opener;
+use crate::sa::sealer::Sealer;
 use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
 use crate::wire::sk::{OpeningKey, SealingKey};
@@ -51,8 +53,8 @@ pub(crate) struct AuthSent {
     nonces: Nonces,
     keys: IkeKeys,
     auth: AuthKeys,
-    sealing: SealingKey,
-    opening: OpeningKey,
+    sealing: Sealer,
+    pub(crate) opening: Opener,
     response: Vec<u8>,
     path: UdpPath,
     child: Option<(ChildConfig, Spi)>,
@@ -99,10 +101,12 @@ impl InitSent {
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(cx.nat_detection(spis, self.path).map(Payload::Notify));
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
+        //= RFC 7383 §2.3: each end announces in IKE_SA_INIT that it can put fragments together
+        payloads.push(fragmentation_notify());
         let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: true, response: false }, 0);
         self.message = Message { header, payloads }.emit()?;
         self.requests = Requests::starting_at(0);
-        self.requests.open(cx.now.instant, self.path, self.message.clone());
+        self.requests.open(cx.now.instant, self.path, vec![self.message.clone()]);
         self.trips += 1;
         cx.transmit(self.path, self.message.clone());
         Ok(self)
@@ -171,10 +175,11 @@ impl InitSent {
         if cx.config.keylog {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
+        let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let child = self.peer.children.first().cloned().map(|config| (config, cx.child_spi()));
         let mut state = AuthSent {
-            sealing: SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?,
-            opening: OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?,
+            sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
+            opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
             path: floated(self.path),
             requests: Requests::starting_at(1),
             response: response.to_vec(),
@@ -218,15 +223,10 @@ impl AuthSent {
         payloads.extend(epoch_notify(self.epoch));
         payloads.push(life_notify(cx.life));
         let header = header(self.spis, ExchangeType::IKE_AUTH, Flags { initiator: true, response: false }, 1);
-        let datagram = self.sealing.seal(&header, &payloads)?;
-        self.requests.open(cx.now.instant, self.path, datagram.clone());
-        cx.transmit(self.path, datagram);
+        let datagrams = self.sealing.seal(self.path, &header, &payloads)?;
+        cx.transmit_all(self.path, &datagrams);
+        self.requests.open(cx.now.instant, self.path, datagrams);
         Ok(())
-    }
-
-    /// Decrypts a response. Only what this returns may end the state.
-    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Message, Failure> {
-        Ok(self.opening.open(datagram)?)
     }
 
     /// Returns the lower nonce of the exchange.
@@ -238,10 +238,10 @@ impl AuthSent {
     pub(crate) fn handle(
         mut self,
         cx: &mut Context<'_>,
-        message: Message,
+        payloads: Vec<Payload>,
         switch: Switch,
     ) -> Result<Established, Failure> {
-        let content = Content::read(message.payloads)?;
+        let content = Content::read(payloads)?;
         let Some(id) = &content.responder else {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use espalier_crypto::KeyShare;
 use espalier_model::sa::UdpPath;
 
-use super::Failure;
 use super::initiator::{header, key_exchange};
 use super::proof::{Covered, Proof};
+use super::{Failure, fragmentation_notify};
 use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
@@ -22,9 +22,11 @@ use crate::sa::auth_lifetime;
 use crate::sa::child::{self, Agreed, Seed};
 use crate::sa::create_child::{life_notify, told_epoch, told_life};
 use crate::sa::established::{Established, Parts};
-use crate::sa::window::{Requests, Responses};
+use crate::sa::opener::Opener;
+use crate::sa::sealer::Sealer;
+use crate::sa::window::{Mark, Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
-use crate::wire::sk::{OpenError, OpeningKey, SealingKey};
+use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, SpiField};
 
 /// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`. Anybody can make one, so it is small and does not live long.
@@ -37,8 +39,9 @@ pub(crate) struct HalfOpen {
     nonces: Nonces,
     keys: IkeKeys,
     auth: AuthKeys,
-    sealing: SealingKey,
-    opening: OpeningKey,
+    sealing: Sealer,
+    /// Keeps fragments of the `IKE_AUTH` request, no longer than the state itself lives.
+    pub(crate) opening: Opener,
     request: Vec<u8>,
     response: Vec<u8>,
     hashes: HashAlgorithms,
@@ -93,6 +96,9 @@ impl HalfOpen {
             payloads.push(Payload::CertificateRequest(cx.trust.request()));
         }
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
+        //= RFC 7383 §2.3: the responder announces fragmentation to an initiator that has done so
+        let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+        payloads.extend(fragments.then(fragmentation_notify));
         let flags = Flags { initiator: false, response: true };
         let response = Message { header: header(spis, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.emit()?;
         let (keys, auth) = keymat::initial(selected.suite.prf, selected.suite.encryption, &shared, &nonces, spis)?;
@@ -100,11 +106,11 @@ impl HalfOpen {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
         let mut responses = Responses::starting_at(0);
-        responses.answered(datagram, &response);
+        responses.answered(Mark::of(datagram), std::slice::from_ref(&response));
         cx.transmit(path, response.clone());
         Ok(AfterRequest::HalfOpen(Box::new(Self {
-            sealing: SealingKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?,
-            opening: OpeningKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?,
+            sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
+            opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
             expires: cx.now.instant + LIFETIME,
             request: datagram.to_vec(),
             first: (initiator, path.remote),
@@ -118,11 +124,6 @@ impl HalfOpen {
         })))
     }
 
-    /// Decrypts a request. Only what this returns may end the state.
-    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Message, OpenError> {
-        self.opening.open(datagram)
-    }
-
     /// Reads the `IKE_AUTH` request: who asks, the proof, and only then the child SA. Also tells whether the peer says that it
     /// has no other SA with us.
     pub(crate) fn handle(
@@ -130,16 +131,16 @@ impl HalfOpen {
         cx: &mut Context<'_>,
         peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
         path: UdpPath,
-        message: Message,
-        datagram: &[u8],
+        payloads: Vec<Payload>,
+        mark: Mark,
     ) -> Result<(Established, bool), Failure> {
-        let content = Content::read(message.payloads)?;
+        let content = Content::read(payloads)?;
         let (peer, proof) = match self.believe(cx, &content, peers) {
             Ok(believed) => believed,
             Err(failure) => {
                 //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
                 let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-                self.respond(cx, path, datagram, &[Payload::Notify(notify)])?;
+                self.respond(cx, path, mark, &[Payload::Notify(notify)])?;
                 return Err(failure);
             }
         };
@@ -170,7 +171,7 @@ impl HalfOpen {
             }
             None => None,
         };
-        let response = self.respond(cx, path, datagram, &payloads)?;
+        let response = self.respond(cx, path, mark, &payloads)?;
         let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
         let parts = Parts {
             peer,
@@ -195,7 +196,7 @@ impl HalfOpen {
             established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, Switch::WhenUsed)?;
         }
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
-        cx.transmit(path, response);
+        cx.transmit_all(path, &response);
         Ok((established, alone))
     }
 
@@ -218,16 +219,16 @@ impl HalfOpen {
         &mut self,
         cx: &mut Context<'_>,
         path: UdpPath,
-        request: &[u8],
+        request: Mark,
         payloads: &[Payload],
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let flags = Flags { initiator: false, response: true };
-        let datagram = self.sealing.seal(&header(self.spis, ExchangeType::IKE_AUTH, flags, 1), payloads)?;
-        self.responses.answered(request, &datagram);
+        let datagrams = self.sealing.seal(path, &header(self.spis, ExchangeType::IKE_AUTH, flags, 1), payloads)?;
+        self.responses.answered(request, &datagrams);
         if let [Payload::Notify(_)] = payloads {
-            cx.transmit(path, datagram.clone());
+            cx.transmit_all(path, &datagrams);
         }
-        Ok(datagram)
+        Ok(datagrams)
     }
 }
 

@@ -10,7 +10,9 @@ use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, Spi
 
 use super::child::{Agreed, Child, Seed, sooner};
 use super::exchange::Exchange;
-use super::window::{Requests, Responses};
+use super::opener::{Opener, Received};
+use super::sealer::Sealer;
+use super::window::{Mark, Requests, Responses};
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
@@ -21,8 +23,8 @@ use crate::keylog::KeylogLine;
 use crate::keymat::{IkeKeys, IkeSpis};
 use crate::outbounds::Switch;
 use crate::output::{DownReason, Output};
-use crate::wire::sk::{OpenError, OpeningKey, SealingKey};
-use crate::wire::{ExchangeType, Flags, IkeSpi, Message, Nonce, Notify, NotifyType, Payload};
+use crate::wire::sk::OpenError;
+use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Nonce, Notify, NotifyType, Payload};
 
 /// What a handshake or a predecessor hands over.
 pub(crate) struct Parts {
@@ -32,8 +34,8 @@ pub(crate) struct Parts {
     pub(crate) initiator: bool,
     pub(crate) path: UdpPath,
     pub(crate) keys: IkeKeys,
-    pub(crate) sealing: SealingKey,
-    pub(crate) opening: OpeningKey,
+    pub(crate) sealing: Sealer,
+    pub(crate) opening: Opener,
     pub(crate) requests: Requests,
     pub(crate) responses: Responses,
     /// The lower nonce of the exchange that made it: decides which of two SAs made at once goes.
@@ -186,39 +188,35 @@ impl Established {
         Ok(id)
     }
 
-    /// Takes a request that is new. It changes nothing unless it is authentic.
+    /// Takes a request that is new and authentic.
     pub(crate) fn handle_request(
         &mut self,
         cx: &mut Context<'_>,
         path: UdpPath,
-        datagram: &[u8],
+        request: Received,
     ) -> Result<Fate, Failure> {
-        let message = match self.parts.opening.open(datagram) {
-            Ok(message) => message,
-            //= RFC 7296 §2.21.3: an authentic message that cannot be read is answered, and the SA closed
-            Err(OpenError::Inner(_)) => return self.answer_and_close(cx, path, datagram, NotifyType::INVALID_SYNTAX),
-            Err(error) => return Err(error.into()),
-        };
         self.heard = cx.now.instant;
         if path.remote != self.parts.path.remote {
             self.move_path(cx, path);
         }
-        let (exchange, id) = (message.header.exchange, message.header.message_id);
-        let Ok(content) = Content::read(message.payloads) else {
-            return self.answer_and_close(cx, path, datagram, NotifyType::INVALID_SYNTAX);
+        let Received { header, mark, payloads } = request;
+        let (payloads, fate) = match (payloads.and_then(Content::read), header.exchange) {
+            //= RFC 7296 §2.21.3: an authentic message that cannot be read is answered, and the SA closed
+            (Err(_), _) => {
+                let over = Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned()));
+                (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], over)
+            }
+            (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, &content),
+            (Ok(content), ExchangeType::CREATE_CHILD_SA) => self.answer_create(cx, &content)?,
+            (Ok(_), _) => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
         };
-        let (payloads, fate) = match exchange {
-            ExchangeType::INFORMATIONAL => self.inform(cx, &content),
-            ExchangeType::CREATE_CHILD_SA => self.answer_create(cx, &content)?,
-            _ => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
-        };
-        self.respond(cx, path, exchange, id, datagram, &payloads)?;
+        self.respond(cx, path, &header, mark, &payloads)?;
         Ok(fate)
     }
 
-    /// Takes a response. Returns an error for what is not authentic.
-    pub(crate) fn handle_response(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Result<Fate, Failure> {
-        let Message { payloads, .. } = self.parts.opening.open(datagram)?;
+    /// Takes an authentic response. Returns an error for one that cannot be read.
+    pub(crate) fn handle_response(&mut self, cx: &mut Context<'_>, response: Received) -> Result<Fate, Failure> {
+        let payloads = response.payloads.map_err(OpenError::Inner)?;
         self.heard = cx.now.instant;
         self.parts.requests.close();
         let exchange = self.exchange.take();
@@ -270,10 +268,11 @@ impl Established {
     ) -> Result<(), Failure> {
         let Some(id) = self.parts.requests.free() else { return Ok(()) };
         let flags = Flags { initiator: self.parts.initiator, response: false };
-        let datagram = self.parts.sealing.seal(&header(self.parts.spis, kind, flags, id), payloads)?;
-        self.parts.requests.open(cx.now.instant, self.parts.path, datagram.clone());
+        let path = self.parts.path;
+        let datagrams = self.parts.sealing.seal(path, &header(self.parts.spis, kind, flags, id), payloads)?;
+        cx.transmit_all(path, &datagrams);
+        self.parts.requests.open(cx.now.instant, path, datagrams);
         self.exchange = Some(exchange);
-        cx.transmit(self.parts.path, datagram);
         Ok(())
     }
 
@@ -281,30 +280,16 @@ impl Established {
         &mut self,
         cx: &mut Context<'_>,
         path: UdpPath,
-        exchange: ExchangeType,
-        id: u32,
-        request: &[u8],
+        request: &Header,
+        mark: Mark,
         payloads: &[Payload],
     ) -> Result<(), Failure> {
         let flags = Flags { initiator: self.parts.initiator, response: true };
-        let header = header(self.parts.spis, exchange, flags, id);
-        let datagram = self.parts.sealing.seal(&header, payloads)?;
-        self.parts.responses.answered(request, &datagram);
-        cx.transmit(path, datagram);
+        let header = header(self.parts.spis, request.exchange, flags, request.message_id);
+        let datagrams = self.parts.sealing.seal(path, &header, payloads)?;
+        self.parts.responses.answered(mark, &datagrams);
+        cx.transmit_all(path, &datagrams);
         Ok(())
-    }
-
-    fn answer_and_close(
-        &mut self,
-        cx: &mut Context<'_>,
-        path: UdpPath,
-        request: &[u8],
-        kind: NotifyType,
-    ) -> Result<Fate, Failure> {
-        let (header, _) = crate::wire::Header::parse(request)?;
-        let payloads = [Payload::Notify(Notify::new(kind, Vec::new()))];
-        self.respond(cx, path, header.exchange, header.message_id, request, &payloads)?;
-        Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())))
     }
 }
 

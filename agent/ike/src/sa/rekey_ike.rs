@@ -9,6 +9,8 @@ use espalier_model::suite::KeyExchange;
 use super::create_child::{Answer, LATER, agree, demanded, epoch_notify, refusal, short, told_epoch};
 use super::established::{Established, Fate, Parts, Stage};
 use super::exchange::{Exchange, IkeOffer, Rival};
+use super::opener::Opener;
+use super::sealer::Sealer;
 use super::window::{Requests, Responses};
 use crate::content::Content;
 use crate::context::Context;
@@ -155,13 +157,15 @@ impl Established {
         }
         let (initiator, responder) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
         let (seals, opens) = if made.initiator { (initiator, responder) } else { (responder, initiator) };
+        //= RFC 7383 §2.3: what both ends have announced in IKE_SA_INIT holds for the SAs that follow
+        let fragments = self.parts.sealing.fragments();
         let parts = Parts {
             peer: Arc::clone(&self.parts.peer),
             spis: made.spis,
             initiator: made.initiator,
             path: self.parts.path,
-            sealing: SealingKey::new(encryption, seals.0, seals.1)?,
-            opening: OpeningKey::new(encryption, opens.0, opens.1)?,
+            sealing: Sealer::new(SealingKey::new(encryption, seals.0, seals.1)?, fragments),
+            opening: Opener::new(OpeningKey::new(encryption, opens.0, opens.1)?, fragments),
             //= RFC 7296 §2.18: the message counters of the new SA start at 0
             requests: Requests::starting_at(0),
             responses: Responses::starting_at(0),

@@ -16,7 +16,7 @@ pub(crate) struct Requests {
 struct Open {
     id: u32,
     path: UdpPath,
-    datagram: Vec<u8>,
+    datagrams: Vec<Vec<u8>>,
     first_sent: Instant,
     sent: u32,
     due: Instant,
@@ -27,7 +27,7 @@ struct Open {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Timeout {
     /// Send the same bytes again.
-    Resend(UdpPath, Vec<u8>),
+    Resend(UdpPath, Vec<Vec<u8>>),
     /// The peer does not answer.
     GiveUp,
 }
@@ -42,9 +42,13 @@ pub(crate) struct Responses {
 #[derive(Debug)]
 struct Answered {
     id: u32,
-    request: [u8; 32],
-    response: Vec<u8>,
+    request: Mark,
+    response: Vec<Vec<u8>>,
 }
+
+/// By what a repeated request is known: the hash of its datagram, or of its first fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark([u8; 32]);
 
 /// What an incoming request is, before it is decrypted.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +56,16 @@ pub(crate) enum Incoming<'a> {
     /// The next one.
     New,
     /// The last one again, to be answered with the same bytes.
-    Repeated(&'a [u8]),
+    Repeated(&'a [Vec<u8>]),
     /// Neither.
     Unexpected,
+}
+
+impl Mark {
+    /// Hashes a datagram.
+    pub(crate) fn of(datagram: &[u8]) -> Self {
+        Self(sha256(&[datagram]))
+    }
 }
 
 impl Requests {
@@ -69,9 +80,9 @@ impl Requests {
     }
 
     /// Opens the request whose ID was [`Requests::free`].
-    pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagram: Vec<u8>) {
-        self.open =
-            Some(Open { id: self.next, path, datagram, first_sent: now, sent: 1, due: now + FIRST_WAIT, extended: 0 });
+    pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagrams: Vec<Vec<u8>>) {
+        let (id, due) = (self.next, now + FIRST_WAIT);
+        self.open = Some(Open { id, path, datagrams, first_sent: now, sent: 1, due, extended: 0 });
         self.next = self.next.saturating_add(1);
     }
 
@@ -111,7 +122,8 @@ impl Requests {
         open.sent += 1;
         open.due = now + wait;
         //= RFC 7296 §2.1: a retransmission is bitwise identical
-        Some(Timeout::Resend(open.path, open.datagram.clone()))
+        //= RFC 7383 §2.6.1: all fragments are sent again
+        Some(Timeout::Resend(open.path, open.datagrams.clone()))
     }
 }
 
@@ -128,14 +140,15 @@ impl Responses {
         }
         match &self.last {
             //= RFC 7296 §2.1: a retransmitted request is answered with the identical response
-            Some(last) if last.id == id && last.request == sha256(&[datagram]) => Incoming::Repeated(&last.response),
+            //= RFC 7383 §2.6.1: of a fragmented one its first fragment alone has the response sent again, all fragments of it
+            Some(last) if last.id == id && last.request == Mark::of(datagram) => Incoming::Repeated(&last.response),
             _ => Incoming::Unexpected,
         }
     }
 
     /// Keeps the answer to the request that was new.
-    pub(crate) fn answered(&mut self, datagram: &[u8], response: &[u8]) {
-        self.last = Some(Answered { id: self.next, request: sha256(&[datagram]), response: response.to_vec() });
+    pub(crate) fn answered(&mut self, request: Mark, response: &[Vec<u8>]) {
+        self.last = Some(Answered { id: self.next, request, response: response.to_vec() });
         self.next = self.next.saturating_add(1);
     }
 }
@@ -159,7 +172,7 @@ mod tests {
         let start = Instant::now();
         let mut requests = Requests::starting_at(0);
         assert_eq!(requests.free(), Some(0));
-        requests.open(start, path(), vec![1]);
+        requests.open(start, path(), vec![vec![1], vec![2]]);
         assert_eq!((requests.free(), requests.expects(0), requests.expects(1)), (None, true, false));
         assert_eq!(requests.handle_timeout(start), None);
         let mut waits = Vec::new();
@@ -169,7 +182,7 @@ mod tests {
             waits.push((due - now).as_millis());
             now = due;
             match requests.handle_timeout(now) {
-                Some(Timeout::Resend(_, datagram)) => assert_eq!(datagram, [1]),
+                Some(Timeout::Resend(_, datagrams)) => assert_eq!(datagrams, [[1], [2]]),
                 Some(Timeout::GiveUp) => break,
                 None => panic!("the request is due"),
             }
@@ -183,12 +196,13 @@ mod tests {
     fn only_the_last_request_in_its_own_bytes_is_answered_again() {
         let mut responses = Responses::starting_at(1);
         assert_eq!(responses.judge(1, b"one"), Incoming::New);
-        responses.answered(b"one", b"answer");
-        assert_eq!(responses.judge(1, b"one"), Incoming::Repeated(b"answer"));
+        let answer = [b"answer".to_vec(), b"its rest".to_vec()];
+        responses.answered(Mark::of(b"one"), &answer);
+        assert_eq!(responses.judge(1, b"one"), Incoming::Repeated(&answer));
         assert_eq!(responses.judge(1, b"forged"), Incoming::Unexpected);
         assert_eq!(responses.judge(2, b"two"), Incoming::New);
         assert_eq!(responses.judge(3, b"three"), Incoming::Unexpected);
-        responses.answered(b"two", b"answer");
+        responses.answered(Mark::of(b"two"), &answer);
         assert_eq!(responses.judge(1, b"one"), Incoming::Unexpected);
     }
 }

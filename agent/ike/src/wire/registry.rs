@@ -54,6 +54,8 @@ registry! {
         TSR = 45,
         /// Encrypted and authenticated.
         SK = 46,
+        /// One fragment of what is encrypted and authenticated (RFC 7383).
+        SKF = 53,
     }
 }
 

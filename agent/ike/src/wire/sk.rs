@@ -2,7 +2,10 @@
 //!
 //! The IV of a counter mode is a counter of the key, never the message ID: two messages of one ID, such as a request and the
 //! response of the other exchange direction, can therefore not share a nonce. The IV of CBC is random. A retransmission resends
-//! the stored datagram and seals nothing. Padding is looked at only once the integrity check value is found right.
+//! the stored datagrams and seals nothing. Padding is looked at only once the integrity check value is found right. A message that
+//! is longer than a datagram should be travels as [fragments](fragment).
+
+pub mod fragment;
 
 use espalier_crypto::{AeadProvider, CryptoError, RecordKey};
 use espalier_model::secret::Secret;
@@ -74,20 +77,24 @@ impl SealingKey {
     /// # Errors
     /// `Oversized`, or `Exhausted` once the counter of IVs has come to its end.
     pub fn seal(&mut self, header: &Header, payloads: &[Payload]) -> Result<Vec<u8>, SealError> {
-        let mut plain = Writer::new();
-        let first = payload::emit_chain(payloads, &mut plain)?;
+        let (first, plain) = plain_text(payloads)?;
+        self.enclose(header, &Outside::whole(first), plain)
+    }
+
+    /// Encrypts one part of a message, padded, and puts it behind what travels in clear.
+    fn enclose(&mut self, header: &Header, outside: &Outside, mut text: Vec<u8>) -> Result<Vec<u8>, SealError> {
         let cipher = self.key.cipher();
         //= RFC 7296 §3.14: padding to a multiple of the block; only CBC has blocks
-        let padding = (plain.len() + 1).next_multiple_of(cipher.block_len()) - plain.len() - 1;
-        (0..padding).for_each(|_| plain.u8(0));
-        plain.u8(u8::try_from(padding).map_err(|_| Oversized("padding"))?);
-        let mut text = plain.finish();
-        let sk_len = GENERIC_HEADER_LEN + cipher.iv_len() + text.len() + cipher.icv_len();
+        let padding = (text.len() + 1).next_multiple_of(cipher.block_len()) - text.len() - 1;
+        text.resize(text.len() + padding, 0);
+        text.push(u8::try_from(padding).map_err(|_| Oversized("padding"))?);
+        let body_len = GENERIC_HEADER_LEN + outside.place.len() + cipher.iv_len() + text.len() + cipher.icv_len();
         let mut w = Writer::new();
-        header.emit(PayloadType::SK, sk_len, &mut w)?;
-        w.u8(first.0);
+        header.emit(outside.kind, body_len, &mut w)?;
+        w.u8(outside.first.0);
         w.u8(0);
-        w.u16(u16::try_from(sk_len).map_err(|_| Oversized("SK"))?);
+        w.u16(u16::try_from(body_len).map_err(|_| Oversized("SK"))?);
+        w.bytes(&outside.place);
         let counter = self.next_iv;
         self.next_iv = counter.checked_add(1).ok_or(SealError::Exhausted)?;
         let aad = w.finish();
@@ -111,11 +118,34 @@ impl OpeningKey {
     /// # Errors
     /// `Outer` and `Unauthentic` for what anybody may have sent, `Inner` for what the peer itself has sent.
     pub fn open(&self, datagram: &[u8]) -> Result<Message, OpenError> {
-        let sealed = Sealed::read(self.key.cipher(), datagram).map_err(OpenError::Outer)?;
-        let mut text = Zeroizing::new(sealed.text.to_vec());
-        self.key.open(sealed.aad, sealed.iv, &mut text, sealed.icv).map_err(|_| OpenError::Unauthentic)?;
+        let sealed = Sealed::read(self.key.cipher(), datagram, PayloadType::SK, 0).map_err(OpenError::Outer)?;
+        let text = self.decrypt(&sealed)?;
         let payloads = read_plain(sealed.first, &text).map_err(OpenError::Inner)?;
         Ok(Message { header: sealed.header, payloads })
+    }
+
+    /// Returns the authentic text without its padding.
+    fn decrypt(&self, sealed: &Sealed<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let mut text = Zeroizing::new(sealed.text.to_vec());
+        self.key.open(sealed.aad, sealed.iv, &mut text, sealed.icv).map_err(|_| OpenError::Unauthentic)?;
+        let padding = text.pop().ok_or(OpenError::Inner(Malformed::Truncated("pad length")))?;
+        let len = text.len().checked_sub(usize::from(padding));
+        text.truncate(len.ok_or(OpenError::Inner(Malformed::Length("padding")))?);
+        Ok(text)
+    }
+}
+
+/// What travels in clear between the header and the IV.
+struct Outside {
+    kind: PayloadType,
+    first: PayloadType,
+    /// The number of a fragment and of all of them, or nothing.
+    place: Vec<u8>,
+}
+
+impl Outside {
+    const fn whole(first: PayloadType) -> Self {
+        Self { kind: PayloadType::SK, first, place: Vec::new() }
     }
 }
 
@@ -129,19 +159,22 @@ struct Sealed<'a> {
 }
 
 impl<'a> Sealed<'a> {
-    fn read(cipher: Cipher, datagram: &'a [u8]) -> Result<Self, Malformed> {
+    /// Reads a datagram whose only payload is of a kind, with some bytes in clear before the IV.
+    fn read(cipher: Cipher, datagram: &'a [u8], kind: PayloadType, clear: usize) -> Result<Self, Malformed> {
         let (header, outer) = Header::parse(datagram)?;
-        if outer != PayloadType::SK {
+        if outer != kind {
             return Err(Malformed::Value("first payload of an encrypted message"));
         }
+        let aad_len = HEADER_LEN + GENERIC_HEADER_LEN + clear;
+        let aad = Reader::new(datagram).take(aad_len, "SK")?;
         let mut r = Reader::new(datagram);
-        let aad = r.take(HEADER_LEN + GENERIC_HEADER_LEN, "SK")?;
-        let mut generic = Reader::new(aad);
-        generic.take(HEADER_LEN, "header")?;
-        let first = PayloadType(generic.u8("SK")?);
-        generic.u8("SK")?;
-        let mut body = r.sub(generic.u16("SK")?, GENERIC_HEADER_LEN, "SK")?;
+        r.take(HEADER_LEN, "header")?;
+        let first = PayloadType(r.u8("SK")?);
+        r.u8("SK")?;
+        let length = r.u16("SK")?;
+        let mut body = r.sub(length, GENERIC_HEADER_LEN, "SK")?;
         r.finish("SK")?;
+        body.take(clear, "SK")?;
         let iv = body.take(cipher.iv_len(), "IV")?;
         let text_len = body.len().checked_sub(cipher.icv_len()).ok_or(Malformed::Truncated("ICV"))?;
         let text = body.take(text_len, "SK")?;
@@ -150,11 +183,17 @@ impl<'a> Sealed<'a> {
     }
 }
 
-fn read_plain(first: PayloadType, text: &[u8]) -> Result<Vec<Payload>, Malformed> {
-    let (pad_len, rest) = text.split_last().ok_or(Malformed::Truncated("pad length"))?;
-    let len = rest.len().checked_sub(usize::from(*pad_len)).ok_or(Malformed::Length("padding"))?;
-    let payloads = payload::read_chain(first, Reader::new(rest.get(..len).unwrap_or_default()))?;
-    if payloads.iter().any(|p| p.payload_type() == PayloadType::SK) {
+/// Returns the type of the first payload and all of them as they are encrypted, without padding.
+fn plain_text(payloads: &[Payload]) -> Result<(PayloadType, Vec<u8>), Oversized> {
+    let mut plain = Writer::new();
+    let first = payload::emit_chain(payloads, &mut plain)?;
+    Ok((first, plain.finish()))
+}
+
+/// Reads the payloads that an authentic message, or all its fragments together, hold.
+pub(crate) fn read_plain(first: PayloadType, text: &[u8]) -> Result<Vec<Payload>, Malformed> {
+    let payloads = payload::read_chain(first, Reader::new(text))?;
+    if payloads.iter().any(|p| matches!(p.payload_type(), PayloadType::SK | PayloadType::SKF)) {
         return Err(Malformed::Value("payload inside SK"));
     }
     Ok(payloads)

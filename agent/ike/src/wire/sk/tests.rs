@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::wire::{ExchangeType, Flags, IkeSpi, Notify, NotifyType};
 
-fn header() -> Header {
+pub(super) fn header() -> Header {
     Header {
         initiator_spi: IkeSpi(1),
         responder_spi: IkeSpi(2),
@@ -13,7 +13,7 @@ fn header() -> Header {
     }
 }
 
-fn keys(encryption: IkeEncryption) -> (SealingKey, OpeningKey) {
+pub(super) fn keys(encryption: IkeEncryption) -> (SealingKey, OpeningKey) {
     let (sk_e, sk_a) = secrets(encryption);
     (SealingKey::new(encryption, &sk_e, &sk_a).unwrap(), OpeningKey::new(encryption, &sk_e, &sk_a).unwrap())
 }
