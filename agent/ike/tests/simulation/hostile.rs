@@ -8,7 +8,7 @@ use super::world::World;
 
 /// All counters in a row: one of them goes up by one for each datagram.
 fn total(c: &Counters) -> u64 {
-    c.accepted + c.malformed + c.unknown_spi + c.unauthentic + c.retransmitted + c.unexpected + c.refused
+    c.accepted + c.malformed + c.unknown_spi + c.unauthentic + c.retransmitted + c.unexpected + c.refused + c.fragments
 }
 
 impl World {
