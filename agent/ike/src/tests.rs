@@ -102,7 +102,7 @@ impl Pair {
                     Output::Remove(_, direction) => node.removed.push(direction),
                     Output::Up(..) => node.up += 1,
                     Output::Replaced(..) | Output::MovePath(..) => {}
-                    Output::Down(_, reason) => node.down.push(reason),
+                    Output::Down(_, reason) | Output::TurnedAway(_, reason) => node.down.push(reason),
                     Output::Keylog(_) => {}
                 }
             }
@@ -187,6 +187,8 @@ fn a_wrong_secret_sets_up_nothing() {
     pair.drive(|_| 1);
     let [left, right] = &pair.nodes;
     assert_eq!(left.down, [DownReason::Refused("AUTHENTICATION_FAILED".to_owned())]);
+    let wrong = "peer does not prove its identity: authentication data is wrong";
+    assert_eq!(right.down, [DownReason::Failed(wrong.to_owned())], "the responder says why");
     assert!(right.up == 0 && right.inbound.is_empty() && left.inbound.is_empty() && right.endpoint.status().is_empty());
     assert_eq!(right.endpoint.counters().refused, 1);
 }

@@ -231,7 +231,7 @@ impl World {
                 Output::UseOutbound(sa) => _ = self.nodes[node].outbound.insert(sa.0.rule.clone(), sa.0),
                 Output::Remove(id, Direction::Inbound) => self.nodes[node].inbound.retain(|_, sa| sa.id != id),
                 Output::Remove(id, Direction::Outbound) => self.nodes[node].outbound.retain(|_, sa| sa.id != id),
-                Output::Up(..) | Output::Replaced(..) | Output::Down(..) => {}
+                Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
                 Output::MovePath(..) | Output::Keylog(_) => {}
             }
         }
