@@ -357,3 +357,17 @@ fn a_certificate_of_another_node_or_another_root_proves_nothing() {
         assert_eq!(pair.nodes[0].down.len(), 1);
     }
 }
+
+#[test]
+fn a_responder_that_is_not_believed_is_told_and_keeps_nothing() {
+    let (root, stranger) = (Authority::new(), Authority::new());
+    let left = node(0, Some(root.issue(&id(0))), vec![root.der.clone()]);
+    let right = node(1, Some(stranger.issue(&id(1))), vec![root.der.clone()]);
+    let mut pair = Pair::new([left, right]);
+    pair.configure([peer(0, Auth::Certificate), peer(1, Auth::Certificate)]);
+    pair.drive(|_| 1);
+    let [left, right] = &pair.nodes;
+    assert!(left.up == 0 && left.inbound.is_empty());
+    assert_eq!(right.down, [DownReason::Refused("AUTHENTICATION_FAILED".to_owned())]);
+    assert!(right.endpoint.status().is_empty());
+}

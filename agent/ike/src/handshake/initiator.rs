@@ -223,6 +223,16 @@ impl AuthSent {
         Ok(())
     }
 
+    /// Tells the responder, for which the SA stands, that we do not believe it. Should this be lost, its sign of life will be.
+    fn disown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        //= RFC 7296 §2.21.2: the initiator may tell so in a separate INFORMATIONAL exchange
+        let header = header(self.spis, ExchangeType::INFORMATIONAL, Flags { initiator: true, response: false }, 2);
+        let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+        let datagram = self.sealing.seal(&header, &[Payload::Notify(notify)])?;
+        cx.transmit(self.path, datagram);
+        Ok(())
+    }
+
     /// Decrypts a response. Only what this returns may end the state.
     pub(crate) fn open(&self, datagram: &[u8]) -> Result<Message, Failure> {
         Ok(self.opening.open(datagram)?)
@@ -245,7 +255,13 @@ impl AuthSent {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
         let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
-        let proof = covered.check(cx, &self.auth, &self.peer, id, &content)?;
+        let proof = match covered.check(cx, &self.auth, &self.peer, id, &content) {
+            Ok(proof) => proof,
+            Err(failure) => {
+                self.disown(cx)?;
+                return Err(failure);
+            }
+        };
         self.requests.close();
         let epoch = self.epoch;
         let exchange = ChildExchange::Auth;
