@@ -161,7 +161,7 @@ impl Node {
             }
             Output::InstallInbound(sa) => report(sa.0.id, "inbound", self.plane.install_inbound(&sa)),
             Output::UseOutbound(sa) => {
-                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, spi = %sa.0.spi, "child SA in use");
+                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, spi = %sa.0.spi, suite = %sa.0.suite, "child SA in use");
                 report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),
@@ -173,6 +173,7 @@ impl Node {
             Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),
             Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
             Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
+            Output::TurnedAway(remote, reason) => tracing::warn!(%remote, %reason, "IKE SA refused"),
             Output::Keylog(line) => {
                 if let Err(error) = self.log_keys(&line) {
                     tracing::error!(%error, "keys cannot be written");

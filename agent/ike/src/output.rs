@@ -1,5 +1,7 @@
 //! What an endpoint orders its driver to do, as values in a queue.
 
+use std::net::SocketAddr;
+
 use espalier_model::identity::Identity;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
 use thiserror::Error;
@@ -30,6 +32,8 @@ pub enum Output {
     Replaced(Identity, IkeSpis),
     /// An IKE SA, or the attempt at one, has ended.
     Down(Identity, DownReason),
+    /// Somebody at this address opened an IKE SA, but has not proven to be a peer.
+    TurnedAway(SocketAddr, DownReason),
     /// Keys for Wireshark.
     Keylog(KeylogLine),
 }

@@ -104,7 +104,7 @@ impl Pair {
                     Output::Remove(_, direction) => node.removed.push(direction),
                     Output::Up(..) => node.up += 1,
                     Output::Replaced(..) | Output::MovePath(..) => {}
-                    Output::Down(_, reason) => node.down.push(reason),
+                    Output::Down(_, reason) | Output::TurnedAway(_, reason) => node.down.push(reason),
                     Output::Keylog(_) => {}
                 }
             }
@@ -189,6 +189,8 @@ fn a_wrong_secret_sets_up_nothing() {
     pair.drive(|_| 1);
     let [left, right] = &pair.nodes;
     assert_eq!(left.down, [DownReason::Refused("AUTHENTICATION_FAILED".to_owned())]);
+    let wrong = "peer does not prove its identity: authentication data is wrong";
+    assert_eq!(right.down, [DownReason::Failed(wrong.to_owned())], "the responder says why");
     assert!(right.up == 0 && right.inbound.is_empty() && left.inbound.is_empty() && right.endpoint.status().is_empty());
     assert_eq!(right.endpoint.counters().refused, 1);
 }
@@ -357,4 +359,18 @@ fn a_certificate_of_another_node_or_another_root_proves_nothing() {
         assert!(pair.nodes[1].up == 0 && pair.nodes[1].inbound.is_empty());
         assert_eq!(pair.nodes[0].down.len(), 1);
     }
+}
+
+#[test]
+fn a_responder_that_is_not_believed_is_told_and_keeps_nothing() {
+    let (root, stranger) = (Authority::new(), Authority::new());
+    let left = node(0, Some(root.issue(&id(0))), vec![root.der.clone()]);
+    let right = node(1, Some(stranger.issue(&id(1))), vec![root.der.clone()]);
+    let mut pair = Pair::new([left, right]);
+    pair.configure([peer(0, Auth::Certificate), peer(1, Auth::Certificate)]);
+    pair.drive(|_| 1);
+    let [left, right] = &pair.nodes;
+    assert!(left.up == 0 && left.inbound.is_empty());
+    assert_eq!(right.down, [DownReason::Refused("AUTHENTICATION_FAILED".to_owned())]);
+    assert!(right.endpoint.status().is_empty());
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -16,6 +16,41 @@ pub struct Pki {
     root: String,
     issuing: String,
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// The kind of a leaf's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA P-256.
+    #[default]
+    P256,
+    /// ECDSA P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA with 2,048 bits.
+    Rsa,
+}
+
+/// What a leaf says.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf<'a> {
+    /// The host name that it is for.
+    pub name: &'a str,
+    /// The kind of its key.
+    pub kind: KeyKind,
+    /// Whether its life has ended.
+    pub expired: bool,
+    /// Its serial number; a random one without.
+    pub serial: Option<u64>,
+}
+
+impl<'a> Leaf<'a> {
+    /// Describes the leaf that is good for a host name.
+    #[must_use]
+    pub const fn of(name: &'a str) -> Self {
+        Self { name, kind: KeyKind::P256, expired: false, serial: None }
+    }
 }
 
 impl Pki {
@@ -49,11 +84,28 @@ impl Pki {
     /// # Errors
     /// A key cannot be made.
     pub fn leaf(&self, name: &str) -> Result<(String, String)> {
-        let key = KeyPair::generate()?;
+        self.issue(Leaf::of(name))
+    }
+
+    /// Makes a leaf. Returns its certificate and its key, PEM.
+    ///
+    /// # Errors
+    /// A key cannot be made.
+    pub fn issue(&self, leaf: Leaf<'_>) -> Result<(String, String)> {
+        let key = KeyPair::generate_for(match leaf.kind {
+            KeyKind::P256 => &PKCS_ECDSA_P256_SHA256,
+            KeyKind::P384 => &PKCS_ECDSA_P384_SHA384,
+            KeyKind::Ed25519 => &PKCS_ED25519,
+            KeyKind::Rsa => &PKCS_RSA_SHA256,
+        })?;
         let mut params = CertificateParams::new(Vec::new())?;
         lifetime(&mut params);
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
+        if leaf.expired {
+            params.not_after = params.not_before + Duration::minutes(1);
+        }
+        params.serial_number = leaf.serial.map(SerialNumber::from);
+        params.distinguished_name.push(DnType::CommonName, leaf.name);
+        params.subject_alt_names = vec![SanType::DnsName(leaf.name.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 17])];
         params.use_authority_key_identifier_extension = true;

@@ -18,7 +18,7 @@ pub struct StrongSwan {
 }
 
 const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey hmac kdf gcm aes sha2 curve25519 \
-                       kernel-libipsec kernel-netlink socket-default vici updown";
+                       ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown";
 
 impl StrongSwan {
     /// Starts charon on a host. Its folder for swanctl is `swanctl` in the host's; what stands there is loaded.
@@ -26,7 +26,18 @@ impl StrongSwan {
     /// # Errors
     /// It does not start, or refuses its configuration; with its log.
     pub fn start(host: &Host) -> Result<Self> {
-        Self::start_with(host, "exec charon-systemd", configuration)
+        Self::start_set(host, "")
+    }
+
+    /// Starts charon on a host with further settings of strongswan.conf(5), such as `rsa_pss = yes`.
+    ///
+    /// # Errors
+    /// It does not start, or refuses its configuration; with its log.
+    pub fn start_set(host: &Host, settings: &str) -> Result<Self> {
+        let section = format!("charon-systemd {{\n  {settings}\n");
+        Self::start_with(host, "exec charon-systemd", |vici| {
+            configuration(vici).replacen("charon-systemd {\n", &section, 1)
+        })
     }
 
     /// Starts charon on one core, ready for many handshakes at once: half-open SAs from one address are not held up, the tables

@@ -159,8 +159,9 @@ impl Endpoint {
                 self.counters.accepted += 1;
                 self.settle(now, Box::new(established), alone)
             }
-            Err(_) => {
+            Err(failure) => {
                 self.counters.refused += 1;
+                self.outputs.push_back(Output::TurnedAway(path.remote, reason(&failure)));
                 None
             }
         }

@@ -229,6 +229,16 @@ impl AuthSent {
         Ok(())
     }
 
+    /// Tells the responder, for which the SA stands, that we do not believe it. Should this be lost, its sign of life will be.
+    fn disown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        //= RFC 7296 §2.21.2: the initiator may tell so in a separate INFORMATIONAL exchange
+        let header = header(self.spis, ExchangeType::INFORMATIONAL, Flags { initiator: true, response: false }, 2);
+        let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+        let datagrams = self.sealing.seal(self.path, &header, &[Payload::Notify(notify)])?;
+        cx.transmit_all(self.path, &datagrams);
+        Ok(())
+    }
+
     /// Returns the lower nonce of the exchange.
     pub(crate) fn lowest(&self) -> &Nonce {
         self.nonces.lowest()
@@ -246,7 +256,13 @@ impl AuthSent {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
         let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
-        let proof = covered.check(cx, &self.auth, &self.peer, id, &content)?;
+        let proof = match covered.check(cx, &self.auth, &self.peer, id, &content) {
+            Ok(proof) => proof,
+            Err(failure) => {
+                self.disown(cx)?;
+                return Err(failure);
+            }
+        };
         self.requests.close();
         let epoch = self.epoch;
         let exchange = ChildExchange::Auth;

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use crate::content::Content;
 use crate::context::Context;
 use crate::output::DownReason;
-use crate::wire::{Delete, Payload, ProtocolId};
+use crate::wire::{Delete, NotifyType, Payload, ProtocolId};
 
 /// More SPIs than a peer has reason to delete while one request is open.
 const MOST_UNKNOWN: usize = 16;
@@ -15,6 +15,11 @@ impl Established {
     pub(super) fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
         if content.deletes.iter().any(|d| d.protocol == ProtocolId::IKE) {
             return (Vec::new(), Fate::Over(DownReason::DeletedByPeer));
+        }
+        //= RFC 7296 §2.21.2: an initiator that does not believe us says so in a request of its own
+        if content.notify(NotifyType::AUTHENTICATION_FAILED).is_some() {
+            let reason = format!("{:?}", NotifyType::AUTHENTICATION_FAILED);
+            return (Vec::new(), Fate::Over(DownReason::Refused(reason)));
         }
         let spis: Vec<_> = content.deletes.iter().flat_map(|d| &d.spis).copied().collect();
         let deleting = match &self.exchange {

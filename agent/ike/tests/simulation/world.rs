@@ -328,7 +328,7 @@ impl World {
                     self.nodes[node].given_up.insert(id);
                     self.nodes[node].outbound.retain(|_, sa| sa.id != id);
                 }
-                Output::Up(..) | Output::Replaced(..) | Output::Down(..) => {}
+                Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
                 Output::MovePath(..) | Output::Keylog(_) => {}
             }
         }

@@ -70,7 +70,7 @@ fn orders(endpoint: &mut Endpoint, seen: &mut Seen) -> Vec<(UdpPath, Vec<u8>)> {
             Output::Up(..) => seen.up += 1,
             Output::InstallInbound(_) => seen.inbound += 1,
             Output::UseOutbound(_) => seen.outbound += 1,
-            Output::Replaced(..) | Output::Down(..) => {}
+            Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
             Output::Remove(..) | Output::MovePath(..) | Output::Keylog(_) => {}
         }
     }

@@ -1,0 +1,10 @@
+//! strongSwan as the judge: tunnels between Debian's charon and `espalier-agent run --plan`, from the files of the how-to.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails, in its helpers too")]
+
+mod algorithms;
+mod authentication;
+mod failures;
+mod nat;
+mod negotiation;
+mod rekey;
+mod scene;
