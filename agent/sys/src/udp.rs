@@ -100,7 +100,8 @@ impl UdpSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends like [`Self::send`], and lets IP fragment what exceeds the path's MTU: for IKE messages with long certificates.
+    /// Sends like [`Self::send`], and lets IP fragment what exceeds the path's MTU: for IKE messages with long certificates, to
+    /// peers that do not put IKE fragments together (RFC 7383), and in the first exchange.
     ///
     /// Datagrams that other threads send in the same instant may be fragmented too.
     ///

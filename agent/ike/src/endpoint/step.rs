@@ -182,7 +182,7 @@ impl Endpoint {
                 return Some(Sa::Established(state));
             }
         } else {
-            match state.parts.responses.judge(id, datagram) {
+            match state.parts.judge(id, datagram) {
                 Incoming::New => {}
                 Incoming::Repeated(answer) => {
                     let answer = answer.to_vec();

@@ -12,7 +12,7 @@ use super::child::{Agreed, Child, Seed, sooner};
 use super::exchange::Exchange;
 use super::opener::{Opener, Received};
 use super::sealer::Sealer;
-use super::window::{Mark, Requests, Responses};
+use super::window::{Incoming, Mark, Requests, Responses};
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
@@ -102,6 +102,19 @@ pub(crate) enum Fate {
 
 /// Time for the peer to delete what it should, before we do: longer than it repeats a request whose answer is lost.
 pub(super) const GRACE: Duration = Duration::from_secs(150);
+
+impl Parts {
+    /// Judges a request by its ID and its bytes. It is opened only where it may repeat the last one in other fragments.
+    pub(crate) fn judge(&self, id: u32, datagram: &[u8]) -> Incoming<'_> {
+        let judged = self.responses.judge(id, datagram);
+        if judged != Incoming::Unexpected {
+            return judged;
+        }
+        //= RFC 7383 §2.6.1: the first fragment of an earlier request has its response sent again, however it was cut before
+        let answer = self.responses.answer(id).filter(|_| self.opening.is_first_fragment(datagram));
+        answer.map_or(judged, Incoming::Repeated)
+    }
+}
 
 impl Established {
     pub(crate) fn new(cx: &mut Context<'_>, parts: Parts) -> Self {

@@ -78,6 +78,12 @@ impl Opener {
         Ok(Arrival::Fragment)
     }
 
+    /// Tells whether a datagram is the first fragment of a message, and authentic.
+    pub(crate) fn is_first_fragment(&self, datagram: &[u8]) -> bool {
+        let first = matches!(Place::peek(datagram), Ok(Some(Place { number: 1, .. })));
+        self.fragments && first && self.key.open_fragment(datagram).is_ok()
+    }
+
     fn open_whole(&mut self, datagram: &[u8]) -> Result<Received, OpenError> {
         let (header, payloads) = match self.key.open(datagram) {
             Ok(message) => (message.header, Ok(message.payloads)),

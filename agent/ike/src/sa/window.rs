@@ -146,6 +146,11 @@ impl Responses {
         }
     }
 
+    /// Returns the answer to the last request if it had this ID, whatever its bytes were.
+    pub(crate) fn answer(&self, id: u32) -> Option<&[Vec<u8>]> {
+        self.last.as_ref().filter(|last| last.id == id).map(|last| last.response.as_slice())
+    }
+
     /// Keeps the answer to the request that was new.
     pub(crate) fn answered(&mut self, request: Mark, response: &[Vec<u8>]) {
         self.last = Some(Answered { id: self.next, request, response: response.to_vec() });

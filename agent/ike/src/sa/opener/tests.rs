@@ -155,3 +155,15 @@ fn what_cannot_be_read_is_told_apart_from_what_is_not_authentic() {
     assert_waits(opener.open(&datagrams[0]));
     assert_eq!(message(opener.open(&datagrams[1])).payloads, Err(Malformed::Value("payload inside SK")));
 }
+
+#[test]
+fn only_an_authentic_first_fragment_is_one() {
+    let (mut sealing, opener) = pair(true);
+    let mut datagrams = sealing.seal_within(&header(1, false), &payloads(2_000), 1_248).unwrap();
+    let whole = sealing.seal(&header(1, false), &payloads(10)).unwrap();
+    let of = |datagram: &[u8]| opener.is_first_fragment(datagram);
+    assert_eq!((of(&datagrams[0]), of(&datagrams[1]), of(&whole)), (true, false, false));
+    assert!(!pair(false).1.is_first_fragment(&datagrams[0]));
+    datagrams[0][50] ^= 1;
+    assert!(!opener.is_first_fragment(&datagrams[0]));
+}
