@@ -95,7 +95,7 @@ fn e2e(test: &str) -> [&str; 7] {
 }
 
 fn simulation(long: bool) -> Result<Report> {
-    let (budget, seeds, runs) = if long { (minutes(240), "20000", "100") } else { (minutes(3), "500", "10") };
+    let (budget, seeds, runs) = if long { (minutes(240), "20000", "100") } else { (minutes(3), "500", "4") };
     cargo("simulation", budget, &e2e("simulation"), &[("ESPALIER_SEEDS", seeds), ("ESPALIER_RUNS", runs)])
 }
 

@@ -25,6 +25,11 @@ fn profile() -> Profile {
     Profile::standard("default".parse().unwrap())
 }
 
+/// For large meshes: most of the time would go into asking who is still there.
+fn patient() -> Profile {
+    Profile { liveness_seconds: 100, ..profile() }
+}
+
 /// Who starts: the named initiator of each pair, or both ends of each.
 #[derive(Clone, Copy, Debug)]
 enum Start {
@@ -72,7 +77,7 @@ fn twenty_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
     for seed in seeds() {
         let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
         let mut world = World::new(seed, 20, BAD);
-        start(&mut world, seed, &profile(), way);
+        start(&mut world, seed, &patient(), way);
         world.run(Duration::from_secs(60));
         world.rest();
         world.assert_whole(&format!("seed {seed}, {way:?}"));
@@ -89,9 +94,7 @@ fn a_hundred_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
         let (authority, auth) = if signed { (Some(&authority), Auth::Certificate) } else { (None, psk()) };
         let way = if run % 2 == 0 { Start::Named } else { Start::Both };
         let mut world = World::with_authority(run, 100, BAD, authority);
-        // Most of the time would go into asking who is still there.
-        let patient = Profile { liveness_seconds: 100, ..profile() };
-        start_with(&mut world, run, &patient, way, &auth);
+        start_with(&mut world, run, &patient(), way, &auth);
         world.run(Duration::from_secs(10));
         world.rest();
         world.assert_whole(&format!("run {run}, {way:?}"));
