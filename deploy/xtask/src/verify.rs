@@ -76,7 +76,9 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
-        suites.push(cargo("flood", minutes(2), &e2e("flood"), &[])?);
+        if options.long {
+            suites.push(cargo("flood", minutes(3), &e2e("flood"), &[("ESPALIER_FLOOD_SECONDS", "30")])?);
+        }
         suites.push(cargo("readme", minutes(2), &e2e("readme"), &[])?);
         suites.push(cargo("mesh", minutes(5), &e2e("mesh"), &[])?);
         suites.push(cargo(
