@@ -1,5 +1,7 @@
 //! Keys, certificates and shared secrets, read from the files that a plan names.
 
+mod ppk;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use espalier_model::secret::Secret;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
+
+pub use ppk::PpkFileError;
 
 /// A file that cannot serve.
 #[derive(Debug, Error)]
@@ -29,6 +33,9 @@ pub enum IdentityError {
     /// A shared secret of no bytes.
     #[error("{} is empty", .0.display())]
     Empty(PathBuf),
+    /// A postquantum preshared key that cannot serve.
+    #[error("{} is not a postquantum preshared key", .0.display())]
+    Ppk(PathBuf, #[source] PpkFileError),
 }
 
 /// Reads a certificate chain and its key.
@@ -65,6 +72,15 @@ pub fn shared_secret(path: &Path) -> Result<Secret, IdentityError> {
         [] => Err(IdentityError::Empty(path.to_owned())),
         bytes => Ok(Secret::from(bytes)),
     }
+}
+
+/// Reads a postquantum preshared key, written as strongSwan's `secret` is. One newline at its end does not count.
+///
+/// # Errors
+/// The file that is wrong, and why.
+pub fn postquantum_key(path: &Path) -> Result<Secret, IdentityError> {
+    let secret = secret_file(path)?;
+    ppk::read(secret.expose()).map_err(|e| IdentityError::Ppk(path.to_owned(), e))
 }
 
 fn certificates(pem: &[u8], name: &str) -> Result<Vec<Vec<u8>>, IdentityError> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig};
-use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer};
+use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig, Ppk};
+use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -95,8 +95,14 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
         },
         profile: profile(&peer.profile, format!("peer {}", peer.id))?,
         key_epoch: peer.key_epoch,
+        ppk: peer.ppk.as_ref().map(ppk).transpose()?,
         children: children.collect::<Result<_, PlanError>>()?,
     })
+}
+
+fn ppk(planned: &PlannedPpk) -> Result<Ppk, IdentityError> {
+    let PlannedPpk { id, file, required } = planned;
+    Ok(Ppk { id: id.clone(), secret: identity::postquantum_key(file)?, required: *required })
 }
 
 const IKE_PORT: u16 = 500;

@@ -66,6 +66,9 @@ pub struct PeerStatus {
     pub path: String,
     /// Seconds for which the IKE SA has stood.
     pub seconds: u64,
+    /// The postquantum preshared key that is mixed into the keys of the IKE SA.
+    #[serde(default)]
+    pub ppk: Option<String>,
     /// Its child SAs.
     pub children: Vec<ChildStatus>,
 }

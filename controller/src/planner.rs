@@ -78,6 +78,7 @@ pub fn plan(world: &World, name: &Name) -> Option<NodePlan> {
                 auth: PeerAuth::Certificate,
                 profile: rule.profile.clone(),
                 key_epoch: world.key_epoch,
+                ppk: None,
             });
         }
         all.extend(rules);

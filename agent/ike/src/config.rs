@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use espalier_crypto::SigningKey;
 use espalier_model::identity::{Identity, Name};
+use espalier_model::plan::PpkId;
 use espalier_model::profile::Profile;
 use espalier_model::secret::Secret;
 use espalier_model::selector::TrafficSelector;
@@ -64,6 +65,8 @@ pub struct PeerConfig {
     pub profile: Profile,
     /// Raised by a rotation of keys: SAs set up under a lower number are replaced.
     pub key_epoch: u64,
+    /// The postquantum preshared key that both mix into their keys.
+    pub ppk: Option<Ppk>,
     /// The child SAs to hold, one for each rule.
     pub children: Vec<ChildConfig>,
 }
@@ -75,6 +78,17 @@ pub enum Auth {
     Certificate,
     /// By a shared secret.
     Psk(Secret),
+}
+
+/// A postquantum preshared key (RFC 8784).
+#[derive(Clone)]
+pub struct Ppk {
+    /// By which both ends find it.
+    pub id: PpkId,
+    /// The key.
+    pub secret: Secret,
+    /// Whether no SA with the peer may do without.
+    pub required: bool,
 }
 
 /// One child SA.

@@ -30,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) holders: &'a mut BTreeMap<ChildId, IkeSpi>,
     /// The number of this endpoint's life.
     pub(crate) life: u64,
+    /// Whether a postquantum preshared key is configured for any peer.
+    pub(crate) has_ppk: bool,
     /// How often this endpoint's identity has been exchanged.
     pub(crate) identity_epoch: u64,
 }

@@ -52,6 +52,7 @@ pub struct Endpoint {
     next_child: u64,
     life: u64,
     identity_epoch: u64,
+    has_ppk: bool,
 }
 
 /// Why the driver is woken.
@@ -79,6 +80,7 @@ macro_rules! context {
             holders: &mut $self.holders,
             life: $self.life,
             identity_epoch: $self.identity_epoch,
+            has_ppk: $self.has_ppk,
         }
     };
 }
@@ -110,6 +112,7 @@ impl Endpoint {
             next_child: 0,
             life: rng.random(),
             identity_epoch: 0,
+            has_ppk: false,
             rng,
         })
     }
@@ -240,6 +243,7 @@ impl Endpoint {
                 path: sa.parts.path,
                 since: sa.since,
                 key_epoch: sa.parts.epoch,
+                ppk: sa.parts.ppk.clone(),
                 children: alive.map(child).collect(),
             }
         });

@@ -1,6 +1,7 @@
 //! `IKE_SA_INIT` and `IKE_AUTH` (RFC 7296 §1.2). States are structs that are consumed: what a state no longer needs is gone.
 
 pub(crate) mod initiator;
+pub(crate) mod ppk;
 pub(crate) mod proof;
 pub(crate) mod responder;
 
@@ -45,6 +46,12 @@ pub(crate) enum Failure {
     /// The peer does not do NAT traversal, so ESP in UDP is not possible.
     #[error("peer does not support NAT traversal")]
     NoEncapsulation,
+    /// One of both ends may not do without a postquantum preshared key.
+    #[error(transparent)]
+    Ppk(#[from] ppk::PpkError),
+    /// No rule demands a child SA, and the peer sets no IKE SA up without one.
+    #[error("no rule demands a child SA with the peer, and it sets no IKE SA up without one")]
+    NeedsChild,
     /// The peer answered with an error.
     #[error("peer answered {0:?}")]
     Refused(NotifyType),
@@ -62,6 +69,11 @@ pub(crate) enum Failure {
 /// Announces that we put fragments together.
 pub(crate) const fn fragmentation_notify() -> Payload {
     Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
+}
+
+/// Announces that an IKE SA may stand without a child SA.
+pub(crate) const fn childless_notify() -> Payload {
+    Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new()))
 }
 
 /// Returns the same path between the ports of NAT traversal.

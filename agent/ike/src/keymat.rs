@@ -2,6 +2,8 @@
 //!
 //! Only an initial SA yields [`AuthKeys`]: a rekeyed one has nothing to authenticate with, so nothing can be signed with it.
 
+mod ppk;
+
 use espalier_crypto::{CryptoError, prf, prf_plus};
 use espalier_model::secret::Secret;
 use espalier_model::suite::{EspSuite, IkeEncryption, Prf};

@@ -20,7 +20,7 @@ mod sa;
 mod status;
 pub mod wire;
 
-pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig};
+pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, Timer};
 pub use output::{DownReason, Output};

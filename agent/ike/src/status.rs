@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use espalier_model::identity::{Identity, Name};
+use espalier_model::plan::PpkId;
 use espalier_model::sa::{ChildId, Spi, UdpPath};
 
 use crate::keymat::IkeSpis;
@@ -22,6 +23,8 @@ pub struct IkeStatus {
     pub since: Instant,
     /// The rotation of keys under which it was set up.
     pub key_epoch: u64,
+    /// The postquantum preshared key that is mixed into its keys.
+    pub ppk: Option<PpkId>,
     /// Its child SAs.
     pub children: Vec<ChildStatus>,
 }

@@ -13,7 +13,9 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
+mod childless;
 mod fragments;
+mod ppk;
 
 struct Node {
     endpoint: Endpoint,
@@ -54,6 +56,7 @@ fn peer(side: usize, auth: Auth) -> PeerConfig {
         auth,
         profile: profile(),
         key_epoch: 0,
+        ppk: None,
         children: vec![ChildConfig {
             rule: "net".parse().unwrap(),
             local: selectors(side),

@@ -10,6 +10,7 @@ pub mod id;
 pub mod message;
 pub mod notify;
 pub mod payload;
+pub mod ppk;
 pub mod proposal;
 pub mod registry;
 pub mod sa;
@@ -23,8 +24,10 @@ pub use id::Identification;
 pub use message::Message;
 pub use notify::{Delete, Notify};
 pub use payload::{Authentication, Certificate, CertificateRequest, Encrypted, KeyExchangeData, Nonce, Payload};
+pub use ppk::PpkIdentity;
 pub use registry::{
-    AuthMethod, CertificateEncoding, ExchangeType, IdType, NotifyType, PayloadType, ProtocolId, TransformType,
+    AuthMethod, CertificateEncoding, ExchangeType, IdType, NotifyType, PayloadType, PpkIdType, ProtocolId,
+    TransformType,
 };
 pub use sa::{Proposal, SpiField, Transform};
 

@@ -81,6 +81,7 @@ impl Node {
             missing,
             path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
             seconds: latest.map_or(0, |sa| Instant::now().saturating_duration_since(sa.since).as_secs()),
+            ppk: latest.and_then(|sa| sa.ppk.as_ref()).map(ToString::to_string),
             children,
         }
     }

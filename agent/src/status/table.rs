@@ -50,6 +50,9 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
         time(peer.seconds),
         peer.path
     )?;
+    if let Some(ppk) = &peer.ppk {
+        writeln!(f, "{:width$}  postquantum preshared key {ppk}", "")?;
+    }
     peer.missing.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}", ""))
 }
 
@@ -86,6 +89,7 @@ mod tests {
             missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
             seconds: 3_700,
+            ppk: (id == "b").then(|| "ppk-1".to_owned()),
             children,
         };
         Status {
@@ -109,9 +113,14 @@ mod tests {
     #[test]
     fn what_is_down_is_shown_as_down() {
         let text = status().to_string();
-        for part in
-            ["NOT connected (connection refused)", "1 of 2 up", "1h1m", "no child SA for rule default", "3  replayed"]
-        {
+        for part in [
+            "NOT connected (connection refused)",
+            "1 of 2 up",
+            "1h1m",
+            "no child SA for rule default",
+            "3  replayed",
+            "key ppk-1",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(text.contains("DOWN") && !text.contains("no_sa"));

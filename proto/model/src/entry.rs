@@ -122,7 +122,9 @@ impl PlanEntry {
     fn check(&self) -> Result<(), EntryError> {
         match self {
             Self::Node(node) if node.certificate.is_some() || node.key.is_some() => Err(EntryError::Path(self.key())),
-            Self::Peer(peer) if peer.auth != PeerAuth::Certificate => Err(EntryError::Path(self.key())),
+            Self::Peer(peer) if peer.auth != PeerAuth::Certificate || peer.ppk.is_some() => {
+                Err(EntryError::Path(self.key()))
+            }
             Self::Trust(pem) if !pem.starts_with("-----BEGIN CERTIFICATE-----") => Err(EntryError::Path(self.key())),
             Self::Revoked(serial) if !is_serial(serial) => Err(EntryError::Serial(self.key())),
             Self::Node(_)

@@ -1,5 +1,7 @@
 //! The plan of one node: what it needs and no more. The controller computes it; a file may hold it as well.
 
+mod ppk;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use thiserror::Error;
 use crate::identity::{Identity, Name};
 use crate::profile::{Profile, ProfileError};
 use crate::selector::{PortRange, Protocol, TrafficSelector};
+
+pub use ppk::{PlannedPpk, PpkId, PpkIdError};
 
 /// What one node has to do, whole. Lists are sets: order carries no meaning, rules are ordered by [`Rule::rank`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,9 @@ pub struct PlannedPeer {
     /// Raised by a rotation of keys: SAs set up under a lower number are replaced.
     #[serde(default)]
     pub key_epoch: u64,
+    /// Plan file only: the postquantum preshared key that is mixed into the keys of the IKE SA (RFC 8784).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppk: Option<PlannedPpk>,
 }
 
 /// How a pair proves identities to each other.
@@ -194,9 +201,12 @@ impl NodePlan {
     #[must_use]
     pub fn within(mut self, folder: &Path) -> Self {
         let node = &mut self.node;
-        let peers = self.peers.iter_mut().filter_map(|peer| match &mut peer.auth {
-            PeerAuth::PskFile(path) => Some(path),
-            PeerAuth::Certificate => None,
+        let peers = self.peers.iter_mut().flat_map(|peer| {
+            let psk = match &mut peer.auth {
+                PeerAuth::PskFile(path) => Some(path),
+                PeerAuth::Certificate => None,
+            };
+            psk.into_iter().chain(peer.ppk.as_mut().map(|ppk| &mut ppk.file))
         });
         for path in node.certificate.iter_mut().chain(&mut node.key).chain(peers) {
             *path = folder.join(&*path);

@@ -38,6 +38,10 @@ pub struct Profile {
     /// Packets of the anti-replay window; default 1,024, a multiple of 64 from 64 to 8,192.
     #[serde(default = "default_replay_window")]
     pub replay_window: u32,
+    /// Whether an IKE SA is set up without a child SA, which follows once it stands (RFC 6023); default false, since that costs a
+    /// round trip. A peer that does not announce it gets its child SA at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub childless: bool,
 }
 
 /// A profile that cannot work.
@@ -68,6 +72,7 @@ impl Profile {
             child_rekey_seconds: default_child_lifetime(),
             liveness_seconds: default_liveness(),
             replay_window: default_replay_window(),
+            childless: false,
         }
     }
 

@@ -43,6 +43,7 @@ impl Endpoint {
             self.part(now, id, &peer);
         }
         self.index_addresses();
+        self.has_ppk = self.peers.values().any(|peer| peer.config.ppk.is_some());
         let standing = |(spi, sa): (&IkeSpi, &Sa)| matches!(sa, Sa::Established(_)).then_some(*spi);
         for spi in self.sas.iter().filter_map(standing).collect::<Vec<_>>() {
             let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) else { continue };

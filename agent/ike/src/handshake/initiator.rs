@@ -6,6 +6,7 @@ use espalier_crypto::{KeyShare, Method};
 use espalier_model::sa::{Spi, UdpPath};
 use espalier_model::suite::KeyExchange;
 
+use super::ppk::{self, Mixed};
 use super::proof::Covered;
 use super::{Failure, floated, fragmentation_notify};
 use crate::auth::HashAlgorithms;
@@ -53,6 +54,8 @@ pub(crate) struct AuthSent {
     nonces: Nonces,
     keys: IkeKeys,
     auth: AuthKeys,
+    /// The same with the postquantum preshared key, if both ends may use one.
+    mixed: Option<Mixed>,
     sealing: Sealer,
     pub(crate) opening: Opener,
     response: Vec<u8>,
@@ -103,6 +106,8 @@ impl InitSent {
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
         //= RFC 7383 §2.3: each end announces in IKE_SA_INIT that it can put fragments together
         payloads.push(fragmentation_notify());
+        //= RFC 8784 §3: an initiator that has a PPK for the peer says so in IKE_SA_INIT
+        payloads.extend(self.peer.ppk.as_ref().map(|_| ppk::announcement()));
         let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: true, response: false }, 0);
         self.message = Message { header, payloads }.emit()?;
         self.requests = Requests::starting_at(0);
@@ -176,7 +181,8 @@ impl InitSent {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
         let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let child = self.peer.children.first().cloned().map(|config| (config, cx.child_spi()));
+        let child = first_child(&self.peer, content)?.map(|config| (config, cx.child_spi()));
+        let mixed = ppk::wanted(&self.peer, content)?.map(|ppk| Mixed::new(ppk, &auth, &keys)).transpose()?;
         let mut state = AuthSent {
             sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
             opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
@@ -191,6 +197,7 @@ impl InitSent {
             nonces,
             keys,
             auth,
+            mixed,
             child,
         };
         state.send(cx, &self.message, &hashes)?;
@@ -200,12 +207,17 @@ impl InitSent {
 
 impl AuthSent {
     fn send(&mut self, cx: &mut Context<'_>, first: &[u8], hashes: &HashAlgorithms) -> Result<(), Failure> {
-        let covered = Covered { sk_p: &self.auth.sk_pi, message: first, nonce: &self.nonces.responder };
+        let sk_p = self.mixed.as_ref().map_or(&self.auth.sk_pi, |mixed| &mixed.auth.sk_pi);
+        let covered = Covered { sk_p, message: first, nonce: &self.nonces.responder };
         let mut payloads = vec![
             Payload::IdInitiator(Identification::from(&cx.config.identity.id)),
             Payload::IdResponder(Identification::from(&self.peer.id)),
         ];
         payloads.extend(covered.prove(cx, &self.auth, &self.peer, hashes)?);
+        if let (Some(_), Some(ppk)) = (&self.mixed, &self.peer.ppk) {
+            let plain = Covered { sk_p: &self.auth.sk_pi, ..covered };
+            payloads.extend(ppk::name(ppk, || plain.prove(cx, &self.auth, &self.peer, hashes))?);
+        }
         if !cx.config.trust.is_empty() {
             payloads.push(Payload::CertificateRequest(cx.trust.request()));
         }
@@ -255,15 +267,24 @@ impl AuthSent {
         let Some(id) = &content.responder else {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
-        let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
-        let proof = match covered.check(cx, &self.auth, &self.peer, id, &content) {
-            Ok(proof) => proof,
+        let mixed = ppk::confirmed(self.peer.ppk.as_ref(), self.mixed.take(), &content);
+        let believed = mixed.map_err(Failure::from).and_then(|mixed| {
+            let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
+            let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
+            Ok((covered.check(cx, &self.auth, &self.peer, id, &content)?, mixed))
+        });
+        let (proof, mixed) = match believed {
+            Ok(believed) => believed,
             Err(failure) => {
                 self.disown(cx)?;
                 return Err(failure);
             }
         };
         self.requests.close();
+        let ppk = mixed.map(|mixed| {
+            self.keys.sk_d = mixed.sk_d;
+            mixed.id
+        });
         let epoch = self.epoch;
         let exchange = ChildExchange::Auth;
         let child = self.child.take().and_then(|(config, spi)| child::accept(config, spi, exchange, epoch, &content));
@@ -284,6 +305,7 @@ impl AuthSent {
             life: told_life(&content),
             prove_by: auth_lifetime::told(cx.now.instant, &content),
             proof,
+            ppk,
         };
         let mut established = Established::new(cx, parts);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same
@@ -291,6 +313,17 @@ impl AuthSent {
             established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, switch)?;
         }
         Ok(established)
+    }
+}
+
+/// Returns the child SA that `IKE_AUTH` asks for.
+fn first_child(peer: &PeerConfig, response: &Content) -> Result<Option<ChildConfig>, Failure> {
+    //= RFC 6023 §3: IKE_AUTH goes without a child SA only to a responder that has announced it
+    let childless = response.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
+    match peer.children.first() {
+        None if !childless => Err(Failure::NeedsChild),
+        Some(_) if childless && peer.profile.childless => Ok(None),
+        child => Ok(child.cloned()),
     }
 }
 

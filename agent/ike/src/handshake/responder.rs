@@ -8,8 +8,9 @@ use espalier_crypto::KeyShare;
 use espalier_model::sa::UdpPath;
 
 use super::initiator::{header, key_exchange};
+use super::ppk::{self, Choice, Mixed};
 use super::proof::{Covered, Proof};
-use super::{Failure, fragmentation_notify};
+use super::{Failure, childless_notify, fragmentation_notify};
 use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
@@ -45,6 +46,16 @@ pub(crate) struct HalfOpen {
     request: Vec<u8>,
     response: Vec<u8>,
     hashes: HashAlgorithms,
+    /// Whether both ends have announced postquantum preshared keys.
+    ppk: bool,
+}
+
+/// Who has proven to be the initiator, and how.
+struct Believed {
+    peer: Arc<PeerConfig>,
+    proof: Option<Proof>,
+    /// The keys with the postquantum preshared key, if it is used.
+    mixed: Option<Mixed>,
 }
 
 /// Time to prove an identity in.
@@ -99,6 +110,11 @@ impl HalfOpen {
         //= RFC 7383 §2.3: the responder announces fragmentation to an initiator that has done so
         let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         payloads.extend(fragments.then(fragmentation_notify));
+        //= RFC 6023 §3: a responder announces that an IKE SA may stand without a child SA
+        payloads.push(childless_notify());
+        //= RFC 8784 §3: a responder that has a PPK answers USE_PPK with USE_PPK; for which initiator is not known before IKE_AUTH
+        let ppk = cx.has_ppk && content.notify(NotifyType::USE_PPK).is_some();
+        payloads.extend(ppk.then(ppk::announcement));
         let flags = Flags { initiator: false, response: true };
         let response = Message { header: header(spis, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.emit()?;
         let (keys, auth) = keymat::initial(selected.suite.prf, selected.suite.encryption, &shared, &nonces, spis)?;
@@ -121,6 +137,7 @@ impl HalfOpen {
             auth,
             response,
             hashes,
+            ppk,
         })))
     }
 
@@ -134,8 +151,8 @@ impl HalfOpen {
         payloads: Vec<Payload>,
         mark: Mark,
     ) -> Result<(Established, bool), Failure> {
-        let content = Content::read(payloads)?;
-        let (peer, proof) = match self.believe(cx, &content, peers) {
+        let mut content = Content::read(payloads)?;
+        let Believed { peer, proof, mixed } = match self.believe(cx, &mut content, peers) {
             Ok(believed) => believed,
             Err(failure) => {
                 //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
@@ -144,9 +161,15 @@ impl HalfOpen {
                 return Err(failure);
             }
         };
-        let covered = Covered { sk_p: &self.auth.sk_pr, message: &self.response, nonce: &self.nonces.initiator };
+        let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
+        let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
         let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
         payloads.extend(covered.prove(cx, &self.auth, &peer, &self.hashes)?);
+        payloads.extend(mixed.as_ref().map(|_| ppk::confirmation()));
+        let ppk = mixed.map(|mixed| {
+            self.keys.sk_d = mixed.sk_d;
+            mixed.id
+        });
         let child = if content.proposals.is_some() {
             Some(child::narrow(peer.children.iter(), ChildExchange::Auth, &content))
         } else {
@@ -190,6 +213,7 @@ impl HalfOpen {
             life: told_life(&content),
             prove_by: None,
             proof,
+            ppk,
         };
         let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
@@ -203,15 +227,25 @@ impl HalfOpen {
     fn believe(
         &self,
         cx: &Context<'_>,
-        content: &Content,
+        content: &mut Content,
         peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
-    ) -> Result<(Arc<PeerConfig>, Option<Proof>), Failure> {
+    ) -> Result<Believed, Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
         let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
         let peer = peers(id).ok_or_else(unknown)?;
-        let covered = Covered { sk_p: &self.auth.sk_pi, message: &self.request, nonce: &self.nonces.responder };
+        let mixed = match ppk::choose(&peer, self.ppk, content)? {
+            Choice::Mix(ppk) => Some(Mixed::new(ppk, &self.auth, &self.keys)?),
+            Choice::Plain => None,
+            Choice::Instead(proof) => {
+                content.authentication.iter_mut().for_each(|auth| auth.data.clone_from(&proof));
+                None
+            }
+        };
+        let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
+        let sk_p = mixed.as_ref().map_or(&self.auth.sk_pi, |mixed| &mixed.auth.sk_pi);
+        let covered = Covered { sk_p, message: &self.request, nonce: &self.nonces.responder };
         let proof = covered.check(cx, &self.auth, &peer, id, content)?;
-        Ok((peer, proof))
+        Ok(Believed { peer, proof, mixed })
     }
 
     /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.

@@ -71,6 +71,7 @@ pub(super) fn sooner(
         ike_rekey_seconds: after.ike_rekey_seconds,
         child_rekey_seconds: after.child_rekey_seconds,
         liveness_seconds: after.liveness_seconds,
+        childless: after.childless,
         ..before.clone()
     };
     if spared == *after { planned.min(latest) } else { now }

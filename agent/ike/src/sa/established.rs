@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_model::identity::Name;
+use espalier_model::plan::PpkId;
 use espalier_model::profile::Profile;
 use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, Spi, UdpPath, UsageLimits};
 
@@ -52,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) prove_by: Option<Instant>,
     /// The certificate with which the peer has proven itself.
     pub(crate) proof: Option<Proof>,
+    /// The postquantum preshared key that is mixed into its keys.
+    pub(crate) ppk: Option<PpkId>,
 }
 
 /// The SA.

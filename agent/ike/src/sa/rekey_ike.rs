@@ -176,6 +176,8 @@ impl Established {
             life: self.parts.life,
             prove_by: self.parts.prove_by,
             proof: self.parts.proof.clone(),
+            //= RFC 8784 §3: what was mixed into SK_d lives on in the keys of the SAs that follow
+            ppk: self.parts.ppk.clone(),
             keys,
         };
         Ok(Self::new(cx, parts))

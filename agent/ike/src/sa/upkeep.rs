@@ -18,7 +18,7 @@ enum Step {
     DeleteChildren,
     RekeyIke,
     RekeyChild(ChildId),
-    CreateChild(ChildConfig),
+    CreateChild(Box<ChildConfig>),
     Redundant(ChildId),
     CheckLiveness,
 }
@@ -54,7 +54,7 @@ impl Established {
                 self.children.iter_mut().filter(|c| c.id == id).for_each(|c| c.delete_at = Some(cx.now.instant));
                 self.delete_children(cx)
             }
-            Some(Step::CreateChild(config)) => self.offer_child(cx, config, None, None),
+            Some(Step::CreateChild(config)) => self.offer_child(cx, *config, None, None),
             Some(Step::CheckLiveness) => self.request(cx, ExchangeType::INFORMATIONAL, &[], Exchange::Liveness),
             None => Ok(()),
         }
@@ -93,7 +93,7 @@ impl Established {
         }
         for config in peer.children.iter().filter(|config| alive().all(|c| c.config.rule != config.rule)) {
             let again = self.refused.get(&config.rule).map_or(self.pause, |(_, at)| *at);
-            steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(config.clone())));
+            steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(Box::new(config.clone()))));
         }
         steps.push((self.heard + peer.profile.liveness(), Step::CheckLiveness));
         steps

@@ -122,6 +122,16 @@ registry! {
 }
 
 registry! {
+    /// What the identity of a postquantum preshared key holds (RFC 8784 §5.1).
+    PpkIdType(u8) {
+        /// Bytes that both ends know how to read.
+        OPAQUE = 1,
+        /// The name of a key that does not change.
+        FIXED = 2,
+    }
+}
+
+registry! {
     /// How an AUTH payload was made (RFC 7296 §3.8).
     AuthMethod(u8) {
         /// RSA PKCS#1 v1.5; not used here.
@@ -214,10 +224,18 @@ registry! {
         AUTH_LIFETIME = 16403,
         /// Authentication is followed by another (RFC 4739).
         MULTIPLE_AUTH_SUPPORTED = 16404,
+        /// An IKE SA may be set up without a child SA (RFC 6023).
+        CHILDLESS_IKEV2_SUPPORTED = 16418,
         /// Fragmentation is supported (RFC 7383).
         IKEV2_FRAGMENTATION_SUPPORTED = 16430,
         /// Hash functions for signatures (RFC 7427 §4).
         SIGNATURE_HASH_ALGORITHMS = 16431,
+        /// A postquantum preshared key is wanted (RFC 8784).
+        USE_PPK = 16435,
+        /// Which postquantum preshared key is meant; without data, that it is used (RFC 8784).
+        PPK_IDENTITY = 16436,
+        /// What AUTH would be without a postquantum preshared key (RFC 8784).
+        NO_PPK_AUTH = 16437,
         /// Private use: the rotation of keys under which the sender sets an SA up, eight bytes. Others ignore it.
         KEY_EPOCH = 58_801,
         /// A random number of 8 bytes for the life of the sender: with another one it has started anew.

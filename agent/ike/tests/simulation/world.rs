@@ -125,6 +125,7 @@ pub(crate) fn peer(here: usize, there: usize, profile: &Profile, initiate: bool)
         auth: psk(),
         profile: profile.clone(),
         key_epoch: 0,
+        ppk: None,
         children: vec![child],
     }
 }

@@ -87,6 +87,7 @@ impl Fleet {
                 auth: PeerAuth::Certificate,
                 profile: default_profile(),
                 key_epoch: 0,
+                ppk: None,
             };
             Ok((peer, self.responder.rule(member)?))
         };
@@ -145,6 +146,7 @@ impl Member {
             auth: Auth::Certificate,
             profile,
             key_epoch: 0,
+            ppk: None,
             children: vec![child],
         })
     }
