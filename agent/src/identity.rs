@@ -36,6 +36,9 @@ pub enum IdentityError {
     /// A postquantum preshared key that cannot serve.
     #[error("{} is not a postquantum preshared key", .0.display())]
     Ppk(PathBuf, #[source] PpkFileError),
+    /// `0x` without digits behind it, with half a byte or with something else.
+    #[error("{} begins with 0x, but is not a secret in hexadecimal digits", .0.display())]
+    Hexadecimal(PathBuf),
 }
 
 /// Reads a certificate chain and its key.
@@ -70,7 +73,7 @@ pub fn shared_secret(path: &Path) -> Result<Secret, IdentityError> {
     let bytes = secret.expose();
     match bytes.strip_suffix(b"\n").unwrap_or(bytes) {
         [] => Err(IdentityError::Empty(path.to_owned())),
-        bytes => Ok(Secret::from(bytes)),
+        text => secret_of(text).ok_or_else(|| IdentityError::Hexadecimal(path.to_owned())),
     }
 }
 
@@ -81,6 +84,13 @@ pub fn shared_secret(path: &Path) -> Result<Secret, IdentityError> {
 pub fn postquantum_key(path: &Path) -> Result<Secret, IdentityError> {
     let secret = secret_file(path)?;
     ppk::read(secret.expose()).map_err(|e| IdentityError::Ppk(path.to_owned(), e))
+}
+
+/// Returns the bytes that a text stands for, or nothing for `0x` with something else behind it than pairs of digits.
+fn secret_of(text: &[u8]) -> Option<Secret> {
+    //= RFC 7296 §2.15: a shared secret is text as it stands, or hexadecimal digits behind 0x
+    let Some(digits) = text.strip_prefix(b"0x") else { return Some(Secret::from(text)) };
+    ppk::hex(digits).filter(|bytes| !bytes.is_empty()).map(|bytes| Secret::from(bytes.as_slice()))
 }
 
 fn certificates(pem: &[u8], name: &str) -> Result<Vec<Vec<u8>>, IdentityError> {
@@ -99,4 +109,22 @@ fn secret_file(path: &Path) -> Result<Secret, IdentityError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     fs::read(path).map_err(|e| IdentityError::Read(path.to_owned(), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_secret_is_text_or_hexadecimal() {
+        let read = |text: &[u8]| secret_of(text).map(|secret| secret.expose().to_vec());
+        let long = b"correct horse battery staple, and twice as long as anybody would ever type it by hand";
+        assert!(long.len() > 64);
+        assert_eq!(read(long).unwrap(), long, "nothing is added");
+        assert_eq!(read(b"0x00ff10Ab").unwrap(), [0, 0xff, 0x10, 0xab]);
+        for wrong in ["0x", "0xf", "0xfff", "0xfg", "0x 1"] {
+            assert_eq!(read(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(read(b"x0ff").unwrap(), b"x0ff");
+    }
 }

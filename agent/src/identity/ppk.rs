@@ -44,7 +44,8 @@ fn bits_each(key: &[u8]) -> usize {
     }
 }
 
-fn hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+/// Reads pairs of hexadecimal digits.
+pub(super) fn hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
