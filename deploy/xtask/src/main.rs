@@ -1,6 +1,7 @@
-//! Developer commands: `cargo bench-handshake`, `cargo demo`, `cargo verify`.
+//! Developer commands: `cargo bench-handshake`, `cargo compliance`, `cargo demo`, `cargo verify`.
 
 mod bench;
+mod compliance;
 mod demo;
 mod structure;
 mod suite;
@@ -17,6 +18,8 @@ use clap::Parser;
 enum Command {
     /// Measures how many handshakes a core completes.
     BenchHandshake(bench::Options),
+    /// Writes the page about what the RFCs demand, and says what is wrong with its lists.
+    Compliance,
     /// Shows a whole mesh on this machine.
     Demo(demo::Options),
     /// Runs every check that the project has.
@@ -26,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::BenchHandshake(options) => bench::run("espalier-bench-handshake", &options),
+        Command::Compliance => compliance::run(),
         Command::Demo(options) => demo::run(&options),
         Command::Verify(options) => verify::run(&options),
     };

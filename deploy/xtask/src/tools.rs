@@ -41,6 +41,11 @@ pub(crate) fn install_for_demo() -> Result<()> {
     install(&missing().into_iter().filter(|package| FOR_DEMO.contains(package)).collect::<Vec<_>>())
 }
 
+/// Returns the root of the repository.
+pub(crate) fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("deploy/xtask lies two below the root")
+}
+
 /// Builds what ships and returns the path of one of its programs.
 pub(crate) fn built(program: &str) -> Result<Utf8PathBuf> {
     eprintln!("── building; the first time takes minutes");

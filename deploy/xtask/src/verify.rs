@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use crate::structure;
 use crate::suite::{Report, cargo, check};
 use crate::tools;
+use crate::{compliance, structure};
 
 /// What to run.
 #[derive(Args)]
@@ -33,8 +33,7 @@ struct Results<'a> {
 
 /// Runs the suites. Returns whether every test passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("deploy/xtask lies two below the root")?;
+    let root = tools::root()?;
     std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))?;
     tools::install_missing()?;
     let suites = suites(root, options)?;
@@ -66,6 +65,7 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
     ];
     let mut suites = vec![
         check("structure", minutes(1), || structure::check(root))?,
+        check("compliance", minutes(1), || compliance::check(root))?,
         cargo("format", minutes(1), &["fmt", "--all", "--check"], &[])?,
         cargo("build", minutes(15), &["build", "--release", "--workspace", "--quiet"], &[])?,
         cargo("lints", minutes(10), &clippy, &[])?,
