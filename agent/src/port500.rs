@@ -77,6 +77,7 @@ fn receive(shared: &Shared, ike: &mpsc::Sender<IkeDatagram>) {
     }
 }
 
+//= RFC 7296 §2: messages of any length that UDP has are taken
 const LONGEST: usize = 65_535;
 /// Messages taken from one socket before the other is asked.
 const BATCH: usize = 64;

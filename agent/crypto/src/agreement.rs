@@ -120,6 +120,7 @@ impl KeyShare {
     /// `PublicValue` when the peer's value has the wrong length, is not in the group, or has low order. A ciphertext of the right
     /// length always yields a secret, though not the peer's unless it is the peer's ciphertext (FIPS 203 §6.3).
     pub fn agree(self, peer: &[u8]) -> Result<Secret, CryptoError> {
+        //= RFC 7296 §2.12: a private value makes one secret and is gone
         match self.private {
             Private::Curve(algorithm, private) => {
                 if peer.len() != self.public.len() {

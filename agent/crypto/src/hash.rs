@@ -23,6 +23,7 @@ pub fn prf(algorithm: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
 pub fn prf_plus(algorithm: Prf, key: &[u8], seed: &[&[u8]], len: usize) -> Result<Secret, CryptoError> {
     let key = hmac::Key::new(hmac_of(algorithm), key);
     let mut output = Zeroizing::new(Vec::with_capacity(len.next_multiple_of(algorithm.output_len())));
+    //= RFC 7296 §2.13: prf+ chains its blocks, counted in one byte, and has no more than 255
     for counter in 1..=u8::MAX {
         if output.len() >= len {
             break;

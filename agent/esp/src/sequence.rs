@@ -28,6 +28,7 @@ impl Sequence {
     /// # Errors
     /// `Exhausted` once the limit is reached, for ever.
     pub fn next(&self) -> Result<u32, Exhausted> {
+        //= RFC 7296 §2.8: an SA ends at its limit
         let step = |n| (n < self.limit).then_some(n + 1);
         let previous = self.last.fetch_update(Relaxed, Relaxed, step).map_err(|_| Exhausted)?;
         u32::try_from(previous + 1).map_err(|_| Exhausted)

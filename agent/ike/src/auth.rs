@@ -53,6 +53,7 @@ impl SignedOctets {
     #[must_use]
     pub fn new(function: Prf, sk_p: &Secret, first_message: &[u8], nonce: &Nonce, id: &Identification) -> Self {
         let maced_id = prf(function, sk_p.expose(), &[id.body()]);
+        //= RFC 7296 §2.15: each end proves its last IKE_SA_INIT message, the other's nonce and its own name
         Self([first_message, nonce.as_bytes(), maced_id.expose()].concat())
     }
 
@@ -80,11 +81,13 @@ impl SignedOctets {
     /// # Errors
     /// `NoCommonHash` when the peer has not announced the hash function of the key.
     pub fn sign(&self, key: &SigningKey, peer: &HashAlgorithms) -> Result<Authentication, AuthError> {
+        //= RFC 7427 §4: a signature is made only with a hash that the peer has announced
         let known = |algorithm: &&SignatureAlgorithm| peer.0.contains(&wire_form(**algorithm).0);
         let algorithm = *key.algorithms().iter().find(known).ok_or(AuthError::NoCommonHash)?;
         let signature = key.sign(algorithm, &self.0).map_err(AuthError::Crypto)?;
         let identifier = der(SEQUENCE, wire_form(algorithm).1.as_ref());
         let len = u8::try_from(identifier.len()).expect("an AlgorithmIdentifier is shorter than 128 bytes");
+        //= RFC 7427 §3: a byte of length, the algorithm identifier in DER, the signature
         let data = [&[len], &identifier[..], &signature].concat();
         Ok(Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data })
     }
@@ -127,6 +130,7 @@ impl SignedOctets {
     fn check_with(&self, spki: &[u8], identifier: &[u8], signature: &[u8]) -> Result<(), AuthError> {
         let spki = SubjectPublicKeyInfoDer::from(spki);
         let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| AuthError::Algorithm)?;
+        //= RFC 7427 §3: the algorithm is the one that the identifier names and that is for the key, or there is none
         let named = |a: &&&dyn SignatureVerificationAlgorithm| a.signature_alg_id().as_ref() == identifier;
         let mut result = Err(AuthError::Algorithm);
         for algorithm in SIGNATURE_ALGORITHMS.iter().filter(named) {
@@ -152,6 +156,7 @@ impl HashAlgorithms {
     /// # Errors
     /// `Length` for half a number.
     pub fn read(data: &[u8]) -> Result<Self, Malformed> {
+        //= RFC 7427 §4: the announcement is a list of numbers of two bytes
         let (numbers, rest) = data.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(Malformed::Length("SIGNATURE_HASH_ALGORITHMS"));
@@ -162,6 +167,7 @@ impl HashAlgorithms {
     /// Builds the notify that announces what is verified here.
     #[must_use]
     pub fn announce() -> Notify {
+        //= RFC 7427 §4: SIGNATURE_HASH_ALGORITHMS lists what is verified here
         let data = VERIFIED.iter().flat_map(|n| n.to_be_bytes()).collect();
         Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, data)
     }
@@ -170,9 +176,12 @@ impl HashAlgorithms {
 /// Returns the hash function of a signature algorithm, and the content of its `AlgorithmIdentifier`.
 const fn wire_form(algorithm: SignatureAlgorithm) -> (u16, AlgorithmIdentifier) {
     match algorithm {
+        //= RFC 7427 §7: a key signs with a hash of its own strength
         SignatureAlgorithm::EcdsaP256Sha256 => (hash_id::SHA2_256, alg_id::ECDSA_SHA256),
         SignatureAlgorithm::EcdsaP384Sha384 => (hash_id::SHA2_384, alg_id::ECDSA_SHA384),
+        //= RFC 8420 §2: Ed25519 signs the octets themselves, and is announced as the hash function Identity
         SignatureAlgorithm::Ed25519 => (hash_id::IDENTITY, alg_id::ED25519),
+        //= RFC 7427 §5.1: RSA signs with PSS
         SignatureAlgorithm::RsaPssSha256 => (hash_id::SHA2_256, alg_id::RSA_PSS_SHA256),
         SignatureAlgorithm::RsaPssSha384 => (hash_id::SHA2_384, alg_id::RSA_PSS_SHA384),
         SignatureAlgorithm::RsaPssSha512 => (hash_id::SHA2_512, alg_id::RSA_PSS_SHA512),

@@ -231,6 +231,7 @@ pub(crate) const SIGNATURE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = 
     algorithms::RSA_PKCS1_2048_8192_SHA256,
     algorithms::RSA_PKCS1_2048_8192_SHA384,
     algorithms::RSA_PKCS1_2048_8192_SHA512,
+    //= RFC 7296 §4: RSA keys of certificates have 2048 bits or more
     algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
     algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
     algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
@@ -245,6 +246,7 @@ const ACCEPTED_PURPOSES: [KeyPurposeId<'static>; 4] = [
     KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]),                         // anyExtendedKeyUsage
 ];
 /// The peer's certificate and three authorities below the root.
+//= RFC 7296 §3.6: four certificates can be sent and accepted
 const MAX_CHAIN: usize = 4;
 /// An ordinary certificate has 1 KiB.
 const MAX_CERTIFICATE: usize = 16 * 1024;

@@ -27,6 +27,7 @@ impl Content {
     /// Sorts the payloads of a message.
     pub(crate) fn read(payloads: Vec<Payload>) -> Result<Self, Malformed> {
         let mut content = Self::default();
+        //= RFC 7296 §2.5: payloads may come in any order
         for payload in payloads {
             content.add(payload)?;
         }
@@ -58,6 +59,7 @@ impl Content {
                 self.deletes.push(value);
                 Ok(())
             }
+            //= RFC 7296 §3.10.1: what is not asked for has no effect
             Payload::CertificateRequest(_) | Payload::VendorId(_) | Payload::Unknown(..) | Payload::Encrypted(_) => {
                 Ok(())
             }
@@ -71,6 +73,7 @@ impl Content {
 
     /// Returns the first notification that states an error.
     pub(crate) fn error(&self) -> Option<NotifyType> {
+        //= RFC 7296 §3.10.1: an unknown error in a response means that the request has failed
         self.notifies.iter().map(|n| n.notify_type).find(|kind| kind.is_error())
     }
 }

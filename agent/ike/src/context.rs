@@ -70,6 +70,7 @@ impl Context<'_> {
     /// Stops to send with a pair that both ends give up, and receives until nothing can be under way any more.
     pub(crate) fn retire(&mut self, rule: &Name, id: ChildId) {
         self.stop_sending(rule, id);
+        //= RFC 7296 §1.4.1: both halves of a pair are closed
         self.retired.push_back((self.now.instant + LINGER, id));
     }
 
@@ -92,6 +93,7 @@ impl Context<'_> {
 
     /// Draws an SPI of an IKE SA.
     pub(crate) fn ike_spi(&mut self) -> IkeSpi {
+        //= RFC 7296 §2.6: SPIs of IKE SAs are 64 random bits
         IkeSpi(self.rng.next_u64().max(1))
     }
 
@@ -112,6 +114,7 @@ impl Context<'_> {
 
     /// Draws a nonce of 32 bytes, as long as half the key of every PRF in use (RFC 7296 §2.10).
     pub(crate) fn nonce(&mut self) -> Nonce {
+        //= RFC 7296 §2.10: nonces are 32 random bytes, half a key of the longest function
         let mut bytes = vec![0; 32];
         self.rng.fill_bytes(&mut bytes);
         Nonce::new(bytes).expect("32 bytes are a nonce")
@@ -130,6 +133,7 @@ impl Context<'_> {
         };
         let there = sha1(&[&spi_i, &spi_r, &address, &port]).to_vec();
         [
+            //= RFC 7296 §2.23: both ends send NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP in IKE_SA_INIT, after the nonce
             Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, never),
             Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, there),
         ]

@@ -162,6 +162,7 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
+        //= RFC 7296 §2.6: the SA of a message is found by the SPI that its recipient has chosen, wherever it comes from
         let ours = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
         if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response {
             self.handle_first(now, path, &header, datagram);
@@ -172,6 +173,7 @@ impl Endpoint {
             self.counters.retransmitted += 1;
             self.transmit_all(path, answer);
         } else {
+            //= RFC 7296 §1.5: an unprotected message about an error is not answered
             self.counters.unknown_spi += 1;
         }
     }

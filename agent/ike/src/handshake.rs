@@ -67,6 +67,7 @@ pub(crate) enum Failure {
 }
 
 /// Announces that we put fragments together.
+//= RFC 7383 §2.3: the announcement has neither protocol nor SPI nor data
 pub(crate) const fn fragmentation_notify() -> Payload {
     Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
 }

@@ -29,6 +29,7 @@ impl Outbounds {
     pub(crate) fn offer(&mut self, sa: OutboundSa, switch: Switch) -> Option<OutboundSa> {
         let waits = match switch {
             Switch::AtOnce => false,
+            //= RFC 7296 §2.8: the responder sends on the old SA until the peer has used the new one or deletes the old one
             Switch::WhenUsed => self.current.contains_key(&sa.0.rule),
             Switch::Never => return None,
         };

@@ -7,6 +7,7 @@ pub(crate) mod established;
 pub(crate) mod exchange;
 mod inform;
 pub(crate) mod opener;
+pub(crate) mod patience;
 mod rekey_ike;
 pub(crate) mod sealer;
 mod upkeep;

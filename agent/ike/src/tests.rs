@@ -13,9 +13,14 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
+mod authentication;
 mod childless;
+mod first_exchange;
 mod fragments;
+mod housekeeping;
 mod ppk;
+mod puppet;
+mod replacement;
 
 struct Node {
     endpoint: Endpoint,

@@ -78,6 +78,7 @@ impl Userspace {
     /// # Errors
     /// What the socket says.
     pub fn send_ike(&self, path: &UdpPath, message: &[u8]) -> io::Result<()> {
+        //= RFC 7296 §2: on port 4500 an IKE message stands behind four bytes of zero
         let datagram = [&NON_ESP_MARKER, message].concat();
         self.shared.socket(path).send_fragmentable(path, &datagram)
     }
@@ -166,4 +167,5 @@ impl Drop for Userspace {
 /// Four zero bytes where ESP has its SPI.
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// The longest IP packet, and ESP around it.
+//= RFC 7296 §2: messages of any length that UDP has are taken
 const BUFFER: usize = 65_535 + 128;

@@ -57,6 +57,7 @@ impl Modp {
 }
 
 fn agree<const LIMBS: usize>(group: &Params<LIMBS>, exponent: &Exponent, peer: &[u8]) -> Result<Secret, CryptoError> {
+    //= RFC 7296 §3.4: a public value is as long as the modulus
     if peer.len() != Uint::<LIMBS>::BYTES {
         return Err(CryptoError::PublicValue);
     }
@@ -72,6 +73,7 @@ fn agree<const LIMBS: usize>(group: &Params<LIMBS>, exponent: &Exponent, peer: &
 fn power<const LIMBS: usize>(group: &Params<LIMBS>, base: &Uint<LIMBS>, exponent: &Exponent) -> Secret {
     let raised = Zeroizing::new(FixedMontyForm::new(base, group).pow(&*exponent.0));
     let value = Zeroizing::new(raised.retrieve());
+    //= RFC 7296 §2.14: the shared secret is as long as the modulus
     Secret::from(Zeroizing::new(value.to_be_bytes()).as_slice())
 }
 

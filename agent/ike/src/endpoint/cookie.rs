@@ -52,6 +52,7 @@ fn bake(secret: &Secret, sender: &Sender<'_>) -> Vec<u8> {
         IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
         IpAddr::V6(a) => a.octets(),
     };
+    //= RFC 7296 §2.6.1: a cookie is of the sender, whatever its message proposes
     let parts = [&sender.spi.0.to_be_bytes()[..], &address, sender.nonce.as_bytes()];
     prf(Prf::HmacSha256, secret.expose(), &parts).expose().to_vec()
 }

@@ -179,6 +179,7 @@ impl Endpoint {
     pub(super) fn yield_to(&mut self, now: Now, sa: &mut Established, rival: IkeSpi) {
         if let Some(Sa::Established(mut heir)) = self.sas.remove(&rival) {
             heir.stage = Stage::Standing;
+            //= RFC 7296 §2.8.2: the IKE SA that is left inherits the child SAs, whoever made it
             sa.hand_over(&mut heir);
             sa.give_way(now.instant);
             self.succeed(sa.spi(), &heir);

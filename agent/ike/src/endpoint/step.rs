@@ -29,6 +29,7 @@ const COOKIES_FROM: usize = 100;
 impl Endpoint {
     /// Answers a first message, or repeats the answer.
     pub(super) fn handle_first(&mut self, now: Now, path: UdpPath, header: &Header, datagram: &[u8]) {
+        //= RFC 7296 §2.1: a first message is known by its SPI, its address, its port and its hash
         let key = (header.initiator_spi, path.remote);
         if let Some(Sa::HalfOpen(sa)) = self.half_open.get(&key).and_then(|spi| self.sas.get(spi)) {
             if let Incoming::Repeated(answer) = sa.responses.judge(0, datagram) {
@@ -40,6 +41,7 @@ impl Endpoint {
             }
             return;
         }
+        //= RFC 7296 §2.6: with many half-open SAs a sender must return a cookie first
         if self.half_open.len() >= COOKIES_FROM && !self.shows_address(now, path, header, datagram) {
             return;
         }
@@ -142,6 +144,7 @@ impl Endpoint {
         header: &Header,
         datagram: &[u8],
     ) -> Option<Sa> {
+        //= RFC 7296 §1: nothing but IKE_AUTH follows IKE_SA_INIT, and nothing else comes before it has succeeded
         let asks = header.exchange == ExchangeType::IKE_AUTH && !header.flags.response;
         if !asks || state.responses.judge(header.message_id, datagram) != Incoming::New {
             self.counters.unexpected += 1;
@@ -177,11 +180,14 @@ impl Endpoint {
     ) -> Option<Sa> {
         let id = header.message_id;
         if header.flags.response {
+            //= RFC 7296 §3.1: a response is not answered
             if !state.parts.requests.expects(id) {
                 self.counters.unexpected += 1;
                 return Some(Sa::Established(state));
             }
         } else {
+            //= RFC 7296 §2.2: requests of the two ends are counted apart, and a response has the number of its request
+            //= RFC 7296 §2.3: requests of the peer are carried out while one of ours is open
             match state.parts.judge(id, datagram) {
                 Incoming::New => {}
                 Incoming::Repeated(answer) => {
@@ -190,6 +196,7 @@ impl Endpoint {
                     self.transmit_all(path, answer);
                     return Some(Sa::Established(state));
                 }
+                //= RFC 7296 §2.3: a request outside the window is not acknowledged
                 Incoming::Unexpected => {
                     self.counters.unexpected += 1;
                     return Some(Sa::Established(state));
@@ -293,6 +300,7 @@ impl Endpoint {
                 if state.parts.requests.extend(heard) {
                     return Some(Sa::Established(state));
                 }
+                //= RFC 7296 §2.1: a request is sent again until it is answered, or all of the IKE SA is given up
                 self.over(now, state, DownReason::NoAnswer);
                 None
             }

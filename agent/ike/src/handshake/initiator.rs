@@ -39,6 +39,7 @@ pub(crate) struct InitSent {
     share: KeyShare,
     nonce: Nonce,
     cookie: Option<Vec<u8>>,
+    nat: [Notify; 2],
     message: Vec<u8>,
     path: UdpPath,
     trips: u8,
@@ -75,7 +76,10 @@ pub(crate) enum AfterInit {
 }
 
 /// A cookie, another method and a fresh cookie; more is a peer that plays with us.
+//= RFC 7296 §2.6.1: a cookie, another method and a fresh cookie may be demanded
 const MOST_TRIPS: u8 = 4;
+//= RFC 7296 §2.6: a cookie has 1 to 64 bytes
+const COOKIE_LEN: std::ops::RangeInclusive<usize> = 1..=64;
 
 impl InitSent {
     /// Sends the first message to a peer. `alone` says that no SA with it stands.
@@ -85,24 +89,29 @@ impl InitSent {
         path: UdpPath,
         alone: bool,
     ) -> Result<(IkeSpi, Self), Failure> {
+        //= RFC 7296 §3.3.6: the first KE payload is of the method that the responder is most likely to accept
         let group = *peer.profile.key_exchange.first().ok_or(Failure::NothingInCommon("key exchange method"))?;
         let (spi, nonce) = (cx.ike_spi(), cx.nonce());
         let share = KeyShare::generate(group)?;
         let requests = Requests::starting_at(0);
+        let nat = cx.nat_detection(IkeSpis { initiator: spi, responder: IkeSpi::ZERO }, path);
         let (cookie, message, trips) = (None, Vec::new(), 0);
-        let state = Self { peer, requests, spi, share, nonce, cookie, message, path, trips, alone };
+        let state = Self { peer, requests, spi, share, nonce, cookie, nat, message, path, trips, alone };
         Ok((spi, state.send(cx)?))
     }
 
     fn send(mut self, cx: &mut Context<'_>) -> Result<Self, Failure> {
+        //= RFC 7296 §3.1: the responder's SPI is zero in the first message, and in its repetitions with a cookie
         let spis = IkeSpis { initiator: self.spi, responder: IkeSpi::ZERO };
         let mut payloads = Vec::new();
         //= RFC 7296 §2.6: the cookie comes first, all else stays as it was
         payloads.extend(self.cookie.iter().map(|c| Payload::Notify(Notify::new(NotifyType::COOKIE, c.clone()))));
+        //= RFC 7296 §1.2: the whole offer is made again after a wrong guess, so that nobody can make it weaker
+        //= RFC 7296 §3.3.1: in the first exchange proposals have no SPI
         payloads.push(Payload::SecurityAssociation(proposal::offer_ike(&self.peer.profile, SpiField::None)));
         payloads.push(Payload::KeyExchange(key_exchange(self.share.method(), self.share.public())));
         payloads.push(Payload::Nonce(self.nonce.clone()));
-        payloads.extend(cx.nat_detection(spis, self.path).map(Payload::Notify));
+        payloads.extend(self.nat.iter().cloned().map(Payload::Notify));
         payloads.push(Payload::Notify(HashAlgorithms::announce()));
         //= RFC 7383 §2.3: each end announces in IKE_SA_INIT that it can put fragments together
         payloads.push(fragmentation_notify());
@@ -110,6 +119,7 @@ impl InitSent {
         payloads.extend(self.peer.ppk.as_ref().map(|_| ppk::announcement()));
         let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: true, response: false }, 0);
         self.message = Message { header, payloads }.emit()?;
+        //= RFC 7296 §2.2: the message ID is 0 in every IKE_SA_INIT and 1 in IKE_AUTH
         self.requests = Requests::starting_at(0);
         self.requests.open(cx.now.instant, self.path, vec![self.message.clone()]);
         self.trips += 1;
@@ -127,10 +137,12 @@ impl InitSent {
         let responder = message.header.responder_spi;
         let content = Content::read(message.payloads)?;
         if self.trips < MOST_TRIPS {
-            if let Some(cookie) = content.notify(NotifyType::COOKIE) {
+            let cookie = content.notify(NotifyType::COOKIE).filter(|cookie| COOKIE_LEN.contains(&cookie.len()));
+            if let Some(cookie) = cookie {
                 self.cookie = Some(cookie.to_vec());
                 return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
             }
+            //= RFC 7296 §1.2: a method that was guessed wrong is corrected to the one that the responder wants
             if let Some(data) = content.notify(NotifyType::INVALID_KE_PAYLOAD) {
                 self.share = KeyShare::generate(self.wanted(data)?)?;
                 return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
@@ -186,6 +198,7 @@ impl InitSent {
         let mut state = AuthSent {
             sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
             opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
+            //= RFC 7296 §2.23: after the first exchange both ends use port 4500
             path: floated(self.path),
             requests: Requests::starting_at(1),
             response: response.to_vec(),
@@ -209,17 +222,19 @@ impl AuthSent {
     fn send(&mut self, cx: &mut Context<'_>, first: &[u8], hashes: &HashAlgorithms) -> Result<(), Failure> {
         let sk_p = self.mixed.as_ref().map_or(&self.auth.sk_pi, |mixed| &mixed.auth.sk_pi);
         let covered = Covered { sk_p, message: first, nonce: &self.nonces.responder };
-        let mut payloads = vec![
-            Payload::IdInitiator(Identification::from(&cx.config.identity.id)),
-            Payload::IdResponder(Identification::from(&self.peer.id)),
-        ];
-        payloads.extend(covered.prove(cx, &self.auth, &self.peer, hashes)?);
+        let mut proof = covered.prove(cx, &self.auth, &self.peer, hashes)?;
+        let authentication = proof.pop();
+        //= RFC 7296 §2.5: payloads are sent in the order of its figures
+        let mut payloads = vec![Payload::IdInitiator(Identification::from(&cx.config.identity.id))];
+        payloads.extend(proof);
+        if !cx.config.trust.is_empty() {
+            payloads.push(Payload::CertificateRequest(cx.trust.request()));
+        }
+        payloads.push(Payload::IdResponder(Identification::from(&self.peer.id)));
+        payloads.extend(authentication);
         if let (Some(_), Some(ppk)) = (&self.mixed, &self.peer.ppk) {
             let plain = Covered { sk_p: &self.auth.sk_pi, ..covered };
             payloads.extend(ppk::name(ppk, || plain.prove(cx, &self.auth, &self.peer, hashes))?);
-        }
-        if !cx.config.trust.is_empty() {
-            payloads.push(Payload::CertificateRequest(cx.trust.request()));
         }
         if let Some((config, spi)) = &self.child {
             payloads.push(Payload::SecurityAssociation(proposal::offer_child(

@@ -36,7 +36,7 @@ impl Covered<'_> {
         SignedOctets::new(keys.prf, self.sk_p, self.message, self.nonce, id)
     }
 
-    /// Builds our certificates and our AUTH payload.
+    /// Builds our certificates and, last, our AUTH payload.
     pub(crate) fn prove(
         &self,
         cx: &Context<'_>,
@@ -53,6 +53,7 @@ impl Covered<'_> {
                     let encoding = CertificateEncoding::X509_SIGNATURE;
                     Payload::Certificate(Certificate { encoding, data: der.clone() })
                 };
+                //= RFC 7296 §1.2: the first certificate that is sent holds the key which AUTH is verified with
                 let mut payloads: Vec<_> = own.chain.iter().map(certificate).collect();
                 payloads.push(Payload::Authentication(octets.sign(&own.key, hashes)?));
                 Ok(payloads)
@@ -70,10 +71,12 @@ impl Covered<'_> {
         id: &Identification,
         content: &Content,
     ) -> Result<Option<Proof>, Failure> {
+        //= RFC 7296 §1.2: the name in the ID payload is the one that the shared secret belongs to
         let claimed = id.identity();
         if claimed.as_ref() != Some(&peer.id) {
             return Err(Failure::Identity(claimed.map_or_else(|| "somebody unreadable".to_owned(), |i| i.to_string())));
         }
+        //= RFC 7296 §1.2: the signature or code of the other end is verified before anything of it counts
         let authentication = content.authentication.as_ref().ok_or(Failure::Missing("AUTH"))?;
         let octets = self.octets(keys, id);
         match &peer.auth {

@@ -84,10 +84,12 @@ impl HalfOpen {
         let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
         let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
         let Some(selected) = proposal::choose_ike(&peer.profile, offer) else {
+            //= RFC 7296 §2.7: where no proposal can be accepted, the answer is NO_PROPOSAL_CHOSEN
             return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
         };
         let group = proposal::key_exchange_id(selected.suite.key_exchange);
         if theirs.method != group {
+            //= RFC 7296 §1.3: a share of another method is refused with the number of the one that is wanted
             let wanted = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.to_be_bytes().to_vec());
             return refuse(cx, initiator, path, wanted);
         }
@@ -123,6 +125,7 @@ impl HalfOpen {
         }
         let mut responses = Responses::starting_at(0);
         responses.answered(Mark::of(datagram), std::slice::from_ref(&response));
+        //= RFC 7296 §2.11: a response takes the path of its request back
         cx.transmit(path, response.clone());
         Ok(AfterRequest::HalfOpen(Box::new(Self {
             sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
@@ -171,6 +174,7 @@ impl HalfOpen {
             mixed.id
         });
         let child = if content.proposals.is_some() {
+            //= RFC 7296 §5.1: a peer has child SAs for the traffic that is configured for its name, and no other
             Some(child::narrow(peer.children.iter(), ChildExchange::Auth, &content))
         } else {
             None

@@ -8,6 +8,7 @@ use espalier_model::secret::Secret;
 use espalier_model::selector::TrafficSelector;
 use espalier_model::suite::{EspSuite, KeyExchange};
 
+use super::patience::Patience;
 use crate::config::{ChildConfig, PeerConfig};
 use crate::content::Content;
 use crate::keymat::Nonces;
@@ -28,6 +29,8 @@ pub(crate) struct Child {
     pub(crate) rekey_at: Instant,
     /// When this end deletes it, once it is of no more use.
     pub(crate) delete_at: Option<Instant>,
+    /// With a peer that refuses to replace it.
+    pub(crate) patience: Patience,
 }
 
 impl Child {
@@ -116,8 +119,8 @@ pub(crate) fn accept(
     Some((agreed, chosen.suite.key_exchange))
 }
 
-/// Finds the rule that a peer's offer means, the one of just this traffic before the first that shares some, and narrows the
-/// offer to it.
+/// Finds the rule that a peer's offer means, the one of just this traffic, then one that takes what it names first, then the first
+/// that shares some, and narrows the offer to it.
 pub(crate) fn narrow<'c>(
     children: impl Iterator<Item = &'c ChildConfig> + Clone,
     exchange: ChildExchange,
@@ -131,7 +134,10 @@ pub(crate) fn narrow<'c>(
         (!selectors.local.is_empty() && !selectors.remote.is_empty()).then_some(selectors)
     };
     let exact = children.clone().filter(|config| same(&config.local, ours) && same(&config.remote, theirs));
-    let found = exact.chain(children).find_map(|config| shared(config).map(|selectors| (config, selectors)));
+    //= RFC 7296 §2.9: a rule that takes the first selectors of both sides comes before one that takes others only
+    let first = children.clone().filter(|config| leads(&config.local, ours) && leads(&config.remote, theirs));
+    let found =
+        exact.chain(first).chain(children).find_map(|config| shared(config).map(|selectors| (config, selectors)));
     let (config, selectors) = found.ok_or(Refusal::Traffic)?;
     let chosen = proposal::choose_child(&config.profile, exchange, offer).ok_or(Refusal::Proposal)?;
     Ok((config.clone(), selectors, chosen))
@@ -150,7 +156,9 @@ impl Refusal {
     /// Returns how it is told to the peer.
     pub(crate) const fn notify(self) -> NotifyType {
         match self {
+            //= RFC 7296 §2.9: an offer without acceptable traffic is answered with TS_UNACCEPTABLE
             Self::Traffic => NotifyType::TS_UNACCEPTABLE,
+            //= RFC 7296 §2.7: where no proposal can be accepted, the answer is NO_PROPOSAL_CHOSEN
             Self::Proposal => NotifyType::NO_PROPOSAL_CHOSEN,
         }
     }
@@ -160,10 +168,16 @@ fn same(ours: &[TrafficSelector], theirs: &[TrafficSelector]) -> bool {
     ours.len() == theirs.len() && ours.iter().all(|o| theirs.contains(o))
 }
 
+/// Tells whether the first of their selectors is among ours.
+fn leads(ours: &[TrafficSelector], theirs: &[TrafficSelector]) -> bool {
+    theirs.first().is_some_and(|first| ours.iter().any(|o| o.covers(first)))
+}
+
 fn within(theirs: &[TrafficSelector], ours: &[TrafficSelector]) -> bool {
-    theirs.iter().all(|t| ours.iter().any(|o| o.covers(t)))
+    !theirs.is_empty() && theirs.iter().all(|t| ours.iter().any(|o| o.covers(t)))
 }
 
 fn shared(ours: &[TrafficSelector], theirs: &[TrafficSelector]) -> Vec<TrafficSelector> {
+    //= RFC 7296 §2.9: what both ends protect is accepted, however little it is
     ours.iter().flat_map(|o| theirs.iter().filter_map(|t| o.intersection(t))).collect()
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use espalier_crypto::{KeyShare, Method};
+use espalier_model::identity::Name;
 use espalier_model::sa::ChildId;
 use espalier_model::suite::KeyExchange;
 use rand::RngExt;
@@ -33,16 +34,19 @@ impl Established {
         group: Option<KeyExchange>,
     ) -> Result<(), Failure> {
         let preferred = config.profile.key_exchange.first().copied();
+        //= RFC 7296 §1.3: the KE payload is of the method that the peer has demanded, or else of our first
         let group = group.or(preferred).ok_or(Failure::NothingInCommon("key exchange method"))?;
         let epoch = self.parts.peer.key_epoch;
         let (inbound, nonce, share) = (cx.child_spi(), cx.nonce(), KeyShare::generate(group)?);
         let mut payloads = Vec::new();
         let old = replaces.and_then(|id| self.children.iter().find(|c| c.id == id));
+        //= RFC 7296 §1.3.3: REKEY_SA names the inbound half of what is replaced
         payloads.extend(old.map(|c| Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, c.inbound))));
         payloads.extend(epoch_notify(epoch));
         let exchange = ChildExchange::Create;
         payloads.push(Payload::SecurityAssociation(proposal::offer_child(&config.profile, exchange, inbound)));
         payloads.push(Payload::Nonce(nonce.clone()));
+        //= RFC 7296 §1.3: the offer has the method of the KE payload
         payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         payloads.push(Payload::SelectorsInitiator(config.local.clone()));
         payloads.push(Payload::SelectorsResponder(config.remote.clone()));
@@ -65,7 +69,7 @@ impl Established {
         let rule = config.rule.clone();
         let agreed = child::accept(config, inbound, ChildExchange::Create, epoch, content);
         let (Some((agreed, group)), Some(theirs)) = (agreed, content.nonce.clone()) else {
-            self.refuse_again(cx, rule);
+            self.not_agreed(cx, replaces, rule);
             return Ok(Fate::Stays);
         };
         if deleted.contains(&agreed.outbound) {
@@ -79,7 +83,7 @@ impl Established {
                 share.agree(&data.data)?
             }
             _ => {
-                self.refuse_again(cx, rule);
+                self.not_agreed(cx, replaces, rule);
                 return Ok(Fate::Stays);
             }
         };
@@ -111,26 +115,37 @@ impl Established {
     ) -> Result<(), Failure> {
         match error {
             //= RFC 7296 §2.25: a temporary failure is tried again after a while
-            NotifyType::TEMPORARY_FAILURE => self.pause = cx.now.instant + short(cx),
+            NotifyType::TEMPORARY_FAILURE => {
+                self.temporary.lose(cx.now.instant);
+                self.pause = cx.now.instant + short(cx);
+            }
             //= RFC 7296 §2.25: what the peer does not have is given up here too
             NotifyType::CHILD_SA_NOT_FOUND => self.drop_children(cx, |child| Some(child.id) == offer.replaces),
             NotifyType::INVALID_KE_PAYLOAD => {
                 let wanted = demanded(content, &offer.config.profile.key_exchange, offer.share.method());
                 match wanted {
                     Some(group) => self.offer_child(cx, offer.config, offer.replaces, Some(group))?,
-                    None => self.refuse_again(cx, offer.config.rule),
+                    None => self.not_agreed(cx, offer.replaces, offer.config.rule),
                 }
             }
-            _ => match offer.replaces.and_then(|id| self.children.iter_mut().find(|c| c.id == id)) {
-                Some(child) => child.rekey_at = cx.now.instant + LATER,
-                None => self.refuse_again(cx, offer.config.rule),
-            },
+            _ => self.not_agreed(cx, offer.replaces, offer.config.rule),
         }
         Ok(())
     }
 
+    /// Waits before the child SA is asked for again. What was to be replaced stays meanwhile, but not for long.
+    fn not_agreed(&mut self, cx: &mut Context<'_>, replaces: Option<ChildId>, rule: Name) {
+        match replaces.and_then(|id| self.children.iter_mut().find(|c| c.id == id)) {
+            Some(child) => {
+                child.rekey_at = cx.now.instant + LATER;
+                child.patience.lose(cx.now.instant);
+            }
+            None => self.refuse_again(cx, rule),
+        }
+    }
+
     /// Waits longer each time the peer refuses a rule: it may not have the policy yet.
-    fn refuse_again(&mut self, cx: &mut Context<'_>, rule: espalier_model::identity::Name) {
+    fn refuse_again(&mut self, cx: &mut Context<'_>, rule: Name) {
         let count = self.refused.get(&rule).map_or(0, |(count, _)| *count);
         let wait = (FIRST_AGAIN * 2_u32.saturating_pow(count)).min(LATER);
         self.refused.insert(rule, (count.saturating_add(1), cx.now.instant + cx.jittered(wait)));
@@ -158,6 +173,7 @@ impl Established {
                     Notify { spi, protocol: rekeyed.protocol, ..Notify::new(NotifyType::CHILD_SA_NOT_FOUND, vec![]) };
                 Ok((vec![Payload::Notify(notify)], Fate::Stays))
             }
+            //= RFC 7296 §2.25.1: a request to replace a child SA that is being closed is answered with TEMPORARY_FAILURE
             Some(child) if child.delete_at.is_some_and(|at| at <= cx.now.instant) => {
                 Ok(refusal(NotifyType::TEMPORARY_FAILURE))
             }
@@ -176,11 +192,13 @@ impl Established {
     ) -> Result<Answer, Failure> {
         let old = self.children.iter().filter(|c| Some(c.id) == replaces).map(|c| &c.config);
         let narrowed = match replaces {
+            //= RFC 7296 §2.9.2: a replacement is narrowed to the rule of what it replaces
             Some(_) => child::narrow(old, ChildExchange::Create, content),
             None => child::narrow(self.parts.peer.children.iter(), ChildExchange::Create, content),
         };
         let (config, selectors, chosen) = match narrowed {
             Ok(found) => found,
+            //= RFC 7296 §1.3.1: a child SA that is refused does not end the IKE SA
             Err(reason) => return Ok(refusal(reason.notify())),
         };
         let (Some(outbound), Some(theirs)) = (chosen.spi.child(), content.nonce.clone()) else {
@@ -205,9 +223,12 @@ impl Established {
         let suite = chosen.suite.protection;
         let agreed = Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch };
         let seed = Seed { nonces: &nonces, shared: shared.as_ref() };
+        //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
         let id = self.adopt(cx, agreed, &seed, Switch::WhenUsed)?;
         match &mut self.exchange {
             Some(Exchange::Child(offer)) if offer.replaces == replaces && offer.config.rule == rule => {
+                //= RFC 7296 §2.8.1: of two replacements both receive until one is deleted
+                //= RFC 7296 §2.25.1: of two replacements one goes once both are made
                 offer.rival = Some(Rival { id, lowest: nonces.lowest().clone() });
             }
             // The peer deletes what it has replaced; should it not, we do.
@@ -225,6 +246,7 @@ type Agreement = Option<(KeyExchangeData, espalier_model::secret::Secret)>;
 
 /// Takes part in the key exchange that was chosen; refuses a share of another method, and says which is wanted.
 pub(super) fn agree(group: Option<KeyExchange>, content: &Content) -> Result<Result<Agreement, Answer>, Failure> {
+    //= RFC 7296 §3.3.6: where no key exchange is chosen, the KE payload is ignored and none is answered
     let Some(group) = group else { return Ok(Ok(None)) };
     let wanted = proposal::key_exchange_id(group);
     match &content.key_exchange {
@@ -233,6 +255,7 @@ pub(super) fn agree(group: Option<KeyExchange>, content: &Content) -> Result<Res
             Ok(Ok(Some((key_exchange(group, &public), shared))))
         }
         Some(_) | None => {
+            //= RFC 7296 §1.3: a share of another method is refused with the number of the one that is wanted
             let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.to_be_bytes().to_vec());
             Ok(Err((vec![Payload::Notify(notify)], Fate::Stays)))
         }

@@ -12,6 +12,7 @@ use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, Spi
 use super::child::{Agreed, Child, Seed, sooner};
 use super::exchange::Exchange;
 use super::opener::{Opener, Received};
+use super::patience::Patience;
 use super::sealer::Sealer;
 use super::window::{Incoming, Mark, Requests, Responses};
 use crate::config::PeerConfig;
@@ -70,6 +71,10 @@ pub(crate) struct Established {
     pub(super) rekey_at: Instant,
     /// No `CREATE_CHILD_SA` before.
     pub(super) pause: Instant,
+    /// With a peer that refuses to replace the SA.
+    pub(super) patience: Patience,
+    /// With a peer that can do nothing now, whatever it is asked.
+    pub(super) temporary: Patience,
     /// Rules for which the peer refused a child SA: how often, and when to ask again.
     pub(super) refused: BTreeMap<Name, (u32, Instant)>,
 }
@@ -127,11 +132,13 @@ impl Established {
         let (children, refused) = (Vec::new(), BTreeMap::new());
         let (exchange, stage) = (None, Stage::Standing);
         let (since, heard, changed, pause) = (now, now, now, now);
-        Self { parts, children, since, exchange, stage, heard, changed, rekey_at, pause, refused }
+        let (patience, temporary) = (Patience::default(), Patience::default());
+        Self { parts, children, since, exchange, stage, heard, changed, rekey_at, pause, patience, temporary, refused }
     }
 
     /// Returns how long until this end rekeys: the other one is the first to do so where it leads.
     fn own_lifetime(cx: &mut Context<'_>, lifetime: Duration, leads: bool) -> Duration {
+        //= RFC 7296 §2.8.1: the moments at which SAs are replaced are jittered
         cx.jittered(if leads { lifetime } else { lifetime.mul_f64(1.25) })
     }
 
@@ -188,6 +195,7 @@ impl Established {
         cx.install(InboundSa(inbound), OutboundSa(outbound), switch);
         let lifetime = agreed.config.profile.child_rekey();
         self.refused.remove(&agreed.config.rule);
+        self.temporary.regain();
         let mut child = Child {
             id,
             inbound: agreed.inbound,
@@ -196,6 +204,7 @@ impl Established {
             epoch: agreed.epoch,
             rekey_at: cx.now.instant + Self::own_lifetime(cx, lifetime, self.parts.peer.initiate),
             delete_at: None,
+            patience: Patience::default(),
             config: agreed.config,
         };
         // The configuration may have changed while the exchange was under way.
@@ -212,6 +221,7 @@ impl Established {
         request: Received,
     ) -> Result<Fate, Failure> {
         self.heard = cx.now.instant;
+        //= RFC 7296 §2.23: an end follows the address and port of the last authentic packet that is new
         if path.remote != self.parts.path.remote {
             self.move_path(cx, path);
         }
@@ -226,6 +236,7 @@ impl Established {
             (Ok(content), ExchangeType::CREATE_CHILD_SA) => self.answer_create(cx, &content)?,
             (Ok(_), _) => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
         };
+        //= RFC 7296 §1.4: every request is answered
         self.respond(cx, path, &header, mark, &payloads)?;
         Ok(fate)
     }
@@ -236,6 +247,7 @@ impl Established {
         self.heard = cx.now.instant;
         self.parts.requests.close();
         let exchange = self.exchange.take();
+        //= RFC 7296 §2.21.3: no error is told about a response
         let Ok(content) = Content::read(payloads) else {
             return Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())));
         };
@@ -285,6 +297,7 @@ impl Established {
         let Some(id) = self.parts.requests.free() else { return Ok(()) };
         let flags = Flags { initiator: self.parts.initiator, response: false };
         let path = self.parts.path;
+        //= RFC 7296 §1.4: what concerns an IKE SA is sent under that IKE SA
         let datagrams = self.parts.sealing.seal(path, &header(self.parts.spis, kind, flags, id), payloads)?;
         cx.transmit_all(path, &datagrams);
         self.parts.requests.open(cx.now.instant, path, datagrams);
@@ -301,6 +314,7 @@ impl Established {
         payloads: &[Payload],
     ) -> Result<(), Failure> {
         let flags = Flags { initiator: self.parts.initiator, response: true };
+        //= RFC 7296 §2.11: a response takes the path of its request back
         let header = header(self.parts.spis, request.exchange, flags, request.message_id);
         let datagrams = self.parts.sealing.seal(path, &header, payloads)?;
         self.parts.responses.answered(mark, &datagrams);

@@ -14,6 +14,7 @@ impl Established {
     /// Carries a request out and returns what to answer.
     pub(super) fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
         if content.deletes.iter().any(|d| d.protocol == ProtocolId::IKE) {
+            //= RFC 7296 §1.4.1: the deletion of an IKE SA ends its child SAs and is answered with nothing
             return (Vec::new(), Fate::Over(DownReason::DeletedByPeer));
         }
         //= RFC 7296 §2.21.2: an initiator that does not believe us says so in a request of its own

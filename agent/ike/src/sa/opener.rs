@@ -117,6 +117,7 @@ impl Partial {
 
     /// Puts the fragments together when all are there and no longer than a message may be.
     fn join(&self) -> Option<Received> {
+        //= RFC 7383 §2.6: a message is read when all its fragments are there, and never longer than one may be
         let whole = self.parts.len() == usize::from(self.total) && self.len <= MOST_TEXT;
         let (first, mark) = self.first.filter(|_| whole)?;
         let mut text = Zeroizing::new(Vec::with_capacity(self.len));

@@ -38,12 +38,14 @@ impl Established {
     pub(super) fn offer_ike(&mut self, cx: &mut Context<'_>, group: Option<KeyExchange>) -> Result<(), Failure> {
         let profile = &self.parts.peer.profile;
         let preferred = profile.key_exchange.first().copied();
+        //= RFC 7296 §1.3: the KE payload is of the method that the peer has demanded, or else of our first
         let group = group.or(preferred).ok_or(Failure::NothingInCommon("key exchange method"))?;
         let epoch = self.parts.peer.key_epoch;
         let (spi, nonce, share) = (cx.ike_spi(), cx.nonce(), KeyShare::generate(group)?);
         let mut payloads: Vec<_> = epoch_notify(epoch).into_iter().collect();
         payloads.push(Payload::SecurityAssociation(proposal::offer_ike(profile, SpiField::Ike(spi))));
         payloads.push(Payload::Nonce(nonce.clone()));
+        //= RFC 7296 §1.3.2: an IKE SA is replaced with a key exchange
         payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         let offer = IkeOffer { spi, nonce, share, rival: None, epoch };
         self.request(cx, ExchangeType::CREATE_CHILD_SA, &payloads, Exchange::Ike(Box::new(offer)))
@@ -61,19 +63,22 @@ impl Established {
             match (content.error(), demanded(content, &self.parts.peer.profile.key_exchange, offer.share.method())) {
                 _ if rival.is_some() => {}
                 (_, Some(group)) => self.offer_ike(cx, Some(group))?,
-                (Some(NotifyType::TEMPORARY_FAILURE), _) => self.pause = cx.now.instant + short(cx),
-                _ => self.rekey_at = cx.now.instant + LATER,
+                (Some(NotifyType::TEMPORARY_FAILURE), _) => {
+                    self.temporary.lose(cx.now.instant);
+                    self.pause = cx.now.instant + short(cx);
+                }
+                _ => self.not_replaced(cx),
             }
             return Ok(rival.map_or(Fate::Stays, Fate::GivesWay));
         };
         let (Some(theirs), Some(data)) = (content.nonce.clone(), &content.key_exchange) else {
-            self.rekey_at = cx.now.instant + LATER;
+            self.not_replaced(cx);
             return Ok(Fate::Stays);
         };
         if offer.share.method() != suite.key_exchange.into()
             || data.method != proposal::key_exchange_id(suite.key_exchange)
         {
-            self.rekey_at = cx.now.instant + LATER;
+            self.not_replaced(cx);
             return Ok(Fate::Stays);
         }
         let nonces = Nonces { initiator: offer.nonce, responder: theirs };
@@ -97,6 +102,12 @@ impl Established {
                 })
             }
         }
+    }
+
+    /// Waits before a successor is asked for again. The SA stays meanwhile, but not for long.
+    fn not_replaced(&mut self, cx: &Context<'_>) {
+        self.rekey_at = cx.now.instant + LATER;
+        self.patience.lose(cx.now.instant);
     }
 
     fn accepted(&self, content: &Content) -> Option<(IkeSuite, IkeSpi)> {
@@ -139,6 +150,7 @@ impl Established {
         let epoch = told_epoch(content).unwrap_or(self.parts.peer.key_epoch);
         let made = Made { suite: chosen.suite, spis, nonces: &nonces, shared: &shared, initiator: false, epoch };
         let mut successor = self.successor(cx, &made)?;
+        //= RFC 7296 §2.25.2: of two successors one goes once both are made, and the other has the child SAs
         if let Some(Exchange::Ike(offer)) = &mut self.exchange {
             successor.stage = Stage::Undecided;
             offer.rival = Some(Rival { id: spis.responder, lowest: nonces.lowest().clone() });
@@ -162,6 +174,7 @@ impl Established {
         let parts = Parts {
             peer: Arc::clone(&self.parts.peer),
             spis: made.spis,
+            //= RFC 7296 §1.3.2: who has asked for the replacement is the original initiator of the new IKE SA
             initiator: made.initiator,
             path: self.parts.path,
             sealing: Sealer::new(SealingKey::new(encryption, seals.0, seals.1)?, fragments),
@@ -185,6 +198,7 @@ impl Established {
 
     /// Gives the children to another SA.
     pub(crate) fn hand_over(&mut self, heir: &mut Self) {
+        //= RFC 7296 §1.4: child SAs, and all that is said of them, go to the successor
         heir.children.append(&mut self.children);
         heir.refused.append(&mut self.refused);
     }

@@ -7,6 +7,7 @@ use espalier_model::sa::{ChildId, SaEvent};
 use super::auth_lifetime::SHORTEST;
 use super::established::{Established, GRACE, Stage};
 use super::exchange::Exchange;
+use super::patience::Patience;
 use crate::config::ChildConfig;
 use crate::context::Context;
 use crate::handshake::Failure;
@@ -45,6 +46,7 @@ impl Established {
             Some(Step::RekeyIke) => self.offer_ike(cx, None),
             Some(Step::RekeyChild(id)) => match self.children.iter().find(|c| c.id == id) {
                 Some(child) => {
+                    //= RFC 7296 §2.8: a child SA is replaced by one of the same rule
                     let config = child.config.clone();
                     self.offer_child(cx, config, Some(id), None)
                 }
@@ -68,6 +70,7 @@ impl Established {
     /// Lists what is to be done and when, the most urgent first.
     fn steps(&self) -> Vec<(Instant, Step)> {
         match self.stage {
+            //= RFC 7296 §1.3.2: nothing new is asked for on an IKE SA that is replaced
             Stage::Closing => return vec![(self.since, Step::Close)],
             Stage::Replaced(until) => return vec![(until, Step::Close)],
             Stage::Undecided => return Vec::new(),
@@ -79,9 +82,13 @@ impl Established {
         let mut steps = Vec::new();
         // An SA never outlives the proof of who the peer is.
         steps.extend(self.parts.proof.as_ref().map(|proof| (proof.ends, Step::Close)));
+        let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
+        //= RFC 7296 §2.8: where what is worn out cannot be replaced, the IKE SA is closed with all its child SAs
+        //= RFC 7296 §2.25: the IKE SA is closed after minutes of temporary failures
+        let patience = alive().map(|c| c.patience).chain([self.patience, self.temporary]);
+        steps.extend(patience.filter_map(Patience::ended).min().map(|at| (at, Step::Close)));
         steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
         steps.push((aged(self.parts.epoch, self.rekey_at).max(self.pause), Step::RekeyIke));
-        let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
         let rekeys = alive().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
         steps.extend(rekeys);
         for child in alive() {
@@ -95,6 +102,7 @@ impl Established {
             let again = self.refused.get(&config.rule).map_or(self.pause, |(_, at)| *at);
             steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(Box::new(config.clone()))));
         }
+        //= RFC 7296 §2.4: a peer that has not been heard for a while is asked whether it is there
         steps.push((self.heard + peer.profile.liveness(), Step::CheckLiveness));
         steps
     }
@@ -142,6 +150,7 @@ impl Established {
     pub(crate) fn close(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.stage = Stage::Closing;
         self.parts.requests.close();
+        //= RFC 7296 §2.4: an IKE SA that is closed is deleted at the peer, unless it does not answer any more
         self.request(cx, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::ike())], Exchange::DeleteIke)
     }
 

@@ -75,6 +75,7 @@ impl Requests {
     }
 
     /// Returns the ID of the next request, or `None` while one is open or the numbers are used up.
+    //= RFC 7296 §2.3: the next request waits for the response to the one before
     pub(crate) fn free(&self) -> Option<u32> {
         (self.open.is_none() && self.next < u32::MAX).then_some(self.next)
     }
@@ -118,6 +119,7 @@ impl Requests {
         if open.sent == MOST_SENT {
             return Some(Timeout::GiveUp);
         }
+        //= RFC 7296 §2.4: the waits between retransmissions grow exponentially
         let wait = (FIRST_WAIT * 2_u32.saturating_pow(open.sent)).min(LONGEST_WAIT);
         open.sent += 1;
         open.due = now + wait;
@@ -142,6 +144,7 @@ impl Responses {
             //= RFC 7296 §2.1: a retransmitted request is answered with the identical response
             //= RFC 7383 §2.6.1: of a fragmented one its first fragment alone has the response sent again, all fragments of it
             Some(last) if last.id == id && last.request == Mark::of(datagram) => Incoming::Repeated(&last.response),
+            //= RFC 7296 §2.1: a request whose response is forgotten is ignored
             _ => Incoming::Unexpected,
         }
     }
@@ -153,6 +156,7 @@ impl Responses {
 
     /// Keeps the answer to the request that was new.
     pub(crate) fn answered(&mut self, request: Mark, response: &[Vec<u8>]) {
+        //= RFC 7296 §2.1: a response is kept until the next request has come
         self.last = Some(Answered { id: self.next, request, response: response.to_vec() });
         self.next = self.next.saturating_add(1);
     }

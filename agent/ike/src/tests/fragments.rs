@@ -91,6 +91,29 @@ fn long_chains_cross_in_fragments_that_are_lost_repeated_and_reordered() {
 }
 
 #[test]
+fn without_an_announcement_messages_travel_whole() {
+    use super::puppet::{Puppet, Stage};
+    use crate::wire::{Notify, NotifyType, Payload};
+    let root = Authority::new();
+    let left = node(0, Some(long_chain(&root, &id(0))), vec![root.der.clone()]);
+    let mut stage = Stage::of(left, 0, peer(0, Auth::Certificate));
+    let (message, datagram) = stage.take_message();
+    let announcement = Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, vec![]);
+    assert!(message.payloads.contains(&Payload::Notify(announcement)));
+    stage.sent.push(datagram);
+    // The puppet announces nothing, so it gets one datagram, and can read it.
+    let (_, _, asked) = Puppet::called_by(stage);
+    let long = |p: &Payload| matches!(p, Payload::Certificate(c) if c.data.len() > 2_000);
+    assert_eq!(asked.iter().filter(|p| long(p)).count(), 3);
+
+    let mut stage = Stage::new(1, peer(1, psk("secret")));
+    stage.deliver(&super::puppet::first_request(1, &super::puppet::nonce(1), &super::puppet::key_share(), &[]));
+    let (message, _) = stage.take_message();
+    let announced = super::puppet::notifies(&message.payloads);
+    assert!(!announced.contains(&NotifyType::IKEV2_FRAGMENTATION_SUPPORTED), "the initiator has not asked for it");
+}
+
+#[test]
 fn only_the_first_fragment_of_a_repeated_request_has_the_whole_answer_sent_again() {
     let mut pair = ready_to_authenticate();
     let request = std::mem::take(&mut pair.wire);

@@ -37,7 +37,9 @@ pub struct Header {
     pub message_id: u32,
 }
 
+//= RFC 7296 §3.1: the version is 2.0
 const VERSION: u8 = 0x20;
+//= RFC 7296 §3.1: only two flags are read and written
 const FLAG_INITIATOR: u8 = 0x08;
 const FLAG_RESPONSE: u8 = 0x20;
 
@@ -69,6 +71,7 @@ impl Header {
         let length = r.u32("header")?;
         //= RFC 7296 §2.5: the minor version is ignored
         if version >> 4 != VERSION >> 4 {
+            //= RFC 7296 §2.5: a message of a higher major version is dropped
             return Err(Malformed::Version(version >> 4));
         }
         if usize::try_from(length) != Ok(datagram.len()) {
@@ -89,7 +92,9 @@ impl Header {
         w.u8(first.0);
         w.u8(VERSION);
         w.u8(self.exchange.0);
+        //= RFC 7296 §3.1: messages of the original initiator have the Initiator flag, and those of the responder do not
         let initiator = if self.flags.initiator { FLAG_INITIATOR } else { 0 };
+        //= RFC 7296 §3.1: a response has the Response flag, and a request does not
         let response = if self.flags.response { FLAG_RESPONSE } else { 0 };
         w.u8(initiator | response);
         w.u32(self.message_id);

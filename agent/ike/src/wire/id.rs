@@ -41,6 +41,7 @@ impl Identification {
     /// Returns what follows the fixed part.
     #[must_use]
     pub fn data(&self) -> &[u8] {
+        //= RFC 7296 §3.5: the reserved field is sent as zero and ignored
         self.body.get(FIXED_LEN..).unwrap_or_default()
     }
 
@@ -48,6 +49,7 @@ impl Identification {
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         let data = self.data();
+        //= RFC 7296 §3.5: an identity is text that reads as one of its type
         let text = || std::str::from_utf8(data).ok()?.parse::<Identity>().ok();
         match self.id_type() {
             IdType::IPV4_ADDR => Some(Identity::Address(IpAddr::from(<[u8; 4]>::try_from(data).ok()?))),

@@ -33,6 +33,7 @@ impl Notify {
     /// Builds a notification about no SA in particular.
     #[must_use]
     pub const fn new(notify_type: NotifyType, data: Vec<u8>) -> Self {
+        //= RFC 7296 §3.10: only a notification about a child SA has protocol and SPI
         Self { protocol: ProtocolId::NONE, spi: SpiField::None, notify_type, data }
     }
 
@@ -43,6 +44,7 @@ impl Notify {
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        //= RFC 7296 §3.10: without an SPI the protocol is ignored
         let protocol = ProtocolId(r.u8("notify")?);
         let spi_len = r.u8("notify")?;
         let notify_type = NotifyType(r.u16("notify")?);
@@ -76,6 +78,7 @@ impl Delete {
         let protocol = ProtocolId(r.u8("delete")?);
         let spi_len = r.u8("delete")?;
         let count = usize::from(r.u16("delete")?);
+        //= RFC 7296 §3.11: a Delete payload has one protocol, and SPIs of its length
         let expected = if protocol == ProtocolId::IKE { 0 } else { 4 };
         if spi_len != expected || (protocol == ProtocolId::IKE && count != 0) {
             return Err(Malformed::Length("delete SPI"));

@@ -81,6 +81,7 @@ pub struct Authentication {
 }
 
 /// A nonce of 16 to 256 bytes.
+//= RFC 7296 §2.8.1: nonces are compared byte by byte, and of two that are alike the shorter one is the lower
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nonce(Vec<u8>);
 
@@ -99,6 +100,7 @@ impl Nonce {
     /// # Errors
     /// `Length` for less than 16 or more than 256 bytes (RFC 7296 §3.9).
     pub fn new(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        //= RFC 7296 §3.9: a nonce has 16 to 256 bytes
         if (16..=256).contains(&bytes.len()) { Ok(Self(bytes)) } else { Err(Malformed::Length("nonce")) }
     }
 
@@ -157,6 +159,7 @@ impl Payload {
             }
             PayloadType::AUTH => {
                 let method = AuthMethod(r.u8("AUTH")?);
+                //= RFC 7296 §2.5: reserved fields are skipped
                 r.take(3, "AUTH")?;
                 Self::Authentication(Authentication { method, data: r.rest().to_vec() })
             }
@@ -216,6 +219,7 @@ pub(super) fn read_chain(first: PayloadType, mut r: Reader<'_>) -> Result<Vec<Pa
         }
         let kind = next;
         next = PayloadType(r.u8("payload header")?);
+        //= RFC 7296 §2.5: an unknown payload is skipped unless it is critical
         let critical = r.u8("payload header")? & CRITICAL != 0;
         let length = r.u16("payload header")?;
         let mut body = r.sub(length, GENERIC_HEADER_LEN, "payload")?;
@@ -240,6 +244,7 @@ pub(super) fn emit_chain(payloads: &[Payload], w: &mut Writer) -> Result<Payload
         let after = following.next().unwrap_or(PayloadType::NONE);
         let next = if let Payload::Encrypted(encrypted) = payload { encrypted.first } else { after };
         let start = w.len();
+        //= RFC 7296 §2.5: no flag but the critical one exists, and payloads of this document do not have it
         w.u8(next.0);
         w.u8(0);
         let gap = w.gap_u16(start);

@@ -65,6 +65,7 @@ trait Protection: Copy {
     fn hmac(self) -> Option<Hmac>;
 }
 
+//= RFC 7296 §3.14: IKE encrypts with AEAD, or with CBC or CTR and HMAC
 impl Protection for IkeEncryption {
     const PROTOCOL: ProtocolId = ProtocolId::IKE;
 
@@ -105,6 +106,7 @@ impl IkeSuite {
     /// Builds the answer that states this choice.
     #[must_use]
     pub fn answer(&self, number: u8, spi: SpiField) -> Proposal {
+        //= RFC 7296 §2.7: the answer is one proposal with one transform of each type
         let mut transforms = protect(&[self.encryption]);
         transforms.extend([prf(self.prf), key_exchange(self.key_exchange)]);
         Proposal { number, protocol: ProtocolId::IKE, spi, transforms }
@@ -154,6 +156,7 @@ pub fn choose_ike(profile: &Profile, offer: &[Proposal]) -> Option<Selection<Ike
         let r = rate(proposal, ProtocolId::IKE, &known)?;
         let e = r.protection(&profile.ike_encryption)?;
         let p = r.best(&profile.prf, |p| prf(*p))?;
+        //= RFC 7296 §2.18: a proposal of an IKE SA without a key exchange is not accepted
         let k = r.best(&profile.key_exchange, |k| key_exchange(*k))?;
         let suite = IkeSuite { encryption: e.1, prf: p.1, key_exchange: k.1 };
         Some(((e.0, p.0, k.0), Selection { number: proposal.number, spi: proposal.spi, suite }))
@@ -237,6 +240,7 @@ fn offer_protection<P: Protection>(
     spi: Spi,
 ) -> Vec<Proposal> {
     let mut common = Vec::new();
+    //= RFC 7296 §1.2: the offer in IKE_AUTH has no transform for a key exchange
     if exchange == ChildExchange::Create {
         common.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
     }
@@ -295,11 +299,13 @@ fn protect<P: Protection>(run: &[P]) -> Vec<Transform> {
 
 /// Builds an offer: a proposal for each run of suites with one integrity algorithm, all with the same other transforms.
 fn offer<P: Protection>(suites: &[P], common: &[Transform], spi: SpiField) -> Vec<Proposal> {
+    //= RFC 7296 §3.3: suites share a proposal where they share their integrity algorithm, or have none
     let runs = suites.chunk_by(|a, b| a.hmac() == b.hmac());
     let proposal = |(number, run): (u8, &[P])| {
         let transforms = [&protect(run)[..], common].concat();
         Proposal { number, protocol: P::PROTOCOL, spi, transforms }
     };
+    //= RFC 7296 §3.3: proposals are numbered from 1 in the order of preference
     (FIRST..).zip(runs).map(proposal).collect()
 }
 
@@ -309,6 +315,7 @@ struct Rated<'a>(&'a [Transform]);
 impl Rated<'_> {
     /// Returns the first of our preferences that is offered, and its rank.
     fn best<T: Copy>(&self, preferences: &[T], transform: impl Fn(&T) -> Transform) -> Option<(usize, T)> {
+        //= RFC 7296 §3.3.4: only what the profile names is chosen, by its order
         preferences.iter().copied().enumerate().find(|(_, p)| self.offers(transform(p)))
     }
 
@@ -340,7 +347,9 @@ impl Rated<'_> {
 /// Refuses a proposal of another protocol, and one with a transform type that is unknown here, which must not be left out of a
 /// choice (RFC 7296 §3.3.6).
 fn rate<'a>(proposal: &'a Proposal, protocol: ProtocolId, known: &[TransformType]) -> Option<Rated<'a>> {
+    //= RFC 7296 §3.3.6: a proposal with an unknown type of transform is not accepted
     let understood = proposal.transforms.iter().all(|t| known.contains(&t.kind));
+    //= RFC 7296 §2.7: what is chosen has the protocol of what was proposed
     (proposal.protocol == protocol && understood).then_some(Rated(&proposal.transforms))
 }
 
@@ -349,6 +358,7 @@ fn is_choice(offer: &[Proposal], answer: &[Proposal]) -> bool {
     let [proposal] = answer else { return false };
     let mut kinds: Vec<_> = proposal.transforms.iter().map(|t| t.kind).collect();
     kinds.sort_unstable();
+    //= RFC 7296 §3.3.6: the answer is one of our proposals, with one transform of each of its types
     let offered = |ours: &Proposal| {
         let taken = |t: &Transform| ours.transforms.contains(t) || [NO_INTEGRITY, NO_KEY_EXCHANGE].contains(t);
         ours.number == proposal.number && proposal.transforms.iter().all(taken)

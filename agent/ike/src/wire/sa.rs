@@ -123,11 +123,13 @@ impl Transform {
         let format = r.u16("attribute")?;
         let value = r.u16("attribute")?;
         if format == KEY_LENGTH {
+            //= RFC 7296 §3.3: a transform does not have an attribute twice
             if self.key_length.replace(value).is_some() {
                 return Err(Malformed::Value("key length"));
             }
             return Ok(());
         }
+        //= RFC 7296 §3.3.6: a transform with an unknown attribute is not accepted
         self.foreign = true;
         if format & SHORT_FORM == 0 {
             r.take(usize::from(value), "attribute")?;
@@ -154,6 +156,7 @@ impl Transform {
 impl Proposal {
     fn read(r: &mut Reader<'_>) -> Result<(Self, bool), Malformed> {
         let more_proposals = more(r.u8("proposal")?, MORE_PROPOSALS, "proposal")?;
+        //= RFC 7296 §2.5: reserved fields are skipped
         r.u8("proposal")?;
         let length = r.u16("proposal")?;
         let mut body = r.sub(length, 4, "proposal")?;
@@ -173,6 +176,7 @@ impl Proposal {
             }
             transforms.push(transform);
         }
+        //= RFC 7296 §3.3: lengths and counts within the payload fit each other
         body.finish("proposal")?;
         Ok((Self { number, protocol, spi, transforms }, more_proposals))
     }
@@ -232,6 +236,7 @@ const MORE_PROPOSALS: u8 = 2;
 const MORE_TRANSFORMS: u8 = 3;
 const SHORT_FORM: u16 = 0x8000;
 /// The attribute `Key Length` (14) in its short form, the only one that exists.
+//= RFC 7296 §3.3.5: a key length has the short form
 const KEY_LENGTH: u16 = SHORT_FORM | 14;
 /// Peers that list every algorithm they know stay well below both limits.
 const MAX_PROPOSALS: usize = 32;

@@ -95,6 +95,7 @@ impl SealingKey {
         w.u8(0);
         w.u16(u16::try_from(body_len).map_err(|_| Oversized("SK"))?);
         w.bytes(&outside.place);
+        //= RFC 7296 §3.14: each message has a new IV, which is unpredictable with CBC
         let counter = self.next_iv;
         self.next_iv = counter.checked_add(1).ok_or(SealError::Exhausted)?;
         let aad = w.finish();
@@ -127,6 +128,7 @@ impl OpeningKey {
     /// Returns the authentic text without its padding.
     fn decrypt(&self, sealed: &Sealed<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut text = Zeroizing::new(sealed.text.to_vec());
+        //= RFC 7296 §3.14: what counts is the integrity check value, whatever IV and padding are
         self.key.open(sealed.aad, sealed.iv, &mut text, sealed.icv).map_err(|_| OpenError::Unauthentic)?;
         let padding = text.pop().ok_or(OpenError::Inner(Malformed::Truncated("pad length")))?;
         let len = text.len().checked_sub(usize::from(padding));
@@ -173,6 +175,7 @@ impl<'a> Sealed<'a> {
         r.u8("SK")?;
         let length = r.u16("SK")?;
         let mut body = r.sub(length, GENERIC_HEADER_LEN, "SK")?;
+        //= RFC 7383 §2.5: nothing follows a fragment
         r.finish("SK")?;
         body.take(clear, "SK")?;
         let iv = body.take(cipher.iv_len(), "IV")?;
@@ -193,6 +196,7 @@ fn plain_text(payloads: &[Payload]) -> Result<(PayloadType, Vec<u8>), Oversized>
 /// Reads the payloads that an authentic message, or all its fragments together, hold.
 pub(crate) fn read_plain(first: PayloadType, text: &[u8]) -> Result<Vec<Payload>, Malformed> {
     let payloads = payload::read_chain(first, Reader::new(text))?;
+    //= RFC 7296 §3.1: an Encrypted payload holds no other
     if payloads.iter().any(|p| matches!(p.payload_type(), PayloadType::SK | PayloadType::SKF)) {
         return Err(Malformed::Value("payload inside SK"));
     }

@@ -183,6 +183,91 @@ fn an_unknown_payload_is_skipped_unless_critical() {
 }
 
 #[test]
+fn reserved_bits_of_every_payload_are_ignored() {
+    let parse = |bytes: &[u8]| Message::parse(bytes).unwrap().payloads;
+    // The flags of the header, the flags of a payload, and bytes behind the start of its body, by type.
+    let reserved: [(u8, &[usize]); 6] =
+        [(33, &[1, 13, 17]), (34, &[2, 3]), (39, &[1, 2, 3]), (44, &[1, 2, 3]), (45, &[1, 2, 3]), (40, &[])];
+    for payload in payloads() {
+        let kind = payload.payload_type().0;
+        let good = datagram(vec![payload]);
+        let Some((_, places)) = reserved.iter().find(|(of, _)| *of == kind) else { continue };
+        let mut changed = good.clone();
+        changed[19] |= 0b1101_0111;
+        changed[29] |= 0x7f;
+        places.iter().for_each(|place| changed[32 + place] = 0xff);
+        assert!(changed != good);
+        assert_eq!(parse(&changed), parse(&good), "payload {kind}");
+        assert_eq!(Message::parse(&changed).unwrap().header, header());
+    }
+}
+
+#[test]
+fn an_encrypted_payload_is_the_last_one() {
+    let encrypted = Payload::Encrypted(Encrypted { first: PayloadType::VENDOR_ID, body: vec![8; 40] });
+    let mut bytes = datagram(vec![encrypted]);
+    assert!(Message::parse(&bytes).is_ok());
+    bytes.extend([0, 0, 0, 5, 1]);
+    assert_eq!(Message::parse(&with_length(bytes)), Err(Malformed::Trailing("message")));
+}
+
+#[test]
+fn a_nonce_has_16_to_256_bytes() {
+    for (length, good) in [(0, false), (15, false), (16, true), (256, true), (257, false)] {
+        assert_eq!(Nonce::new(vec![1; length]).is_ok(), good, "{length} bytes");
+    }
+}
+
+#[test]
+fn of_two_nonces_that_begin_alike_the_shorter_one_is_the_lower() {
+    let of = |bytes: &[u8]| Nonce::new([&[1; 16][..], bytes].concat()).unwrap();
+    let ascending = [of(&[]), of(&[0]), of(&[0, 0]), of(&[0, 9]), of(&[1]), of(&[0xff])];
+    assert!(ascending.is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn a_transform_has_one_key_length() {
+    let mut bytes = datagram(vec![Payload::SecurityAssociation(proposals())]);
+    let transform = 28 + 4 + 8 + 4;
+    assert_eq!(bytes[transform + 8..transform + 12], [0x80, 14, 1, 0]);
+    bytes.splice(transform + 12..transform + 12, [0x80, 14, 1, 0]);
+    for length in [transform + 2, 28 + 4 + 2, 28 + 2] {
+        let more = u16::from_be_bytes([bytes[length], bytes[length + 1]]) + 4;
+        bytes[length..length + 2].copy_from_slice(&more.to_be_bytes());
+    }
+    assert_eq!(Message::parse(&with_length(bytes)), Err(Malformed::Value("key length")));
+}
+
+#[test]
+fn a_notification_about_no_sa_has_no_protocol() {
+    let payload = Payload::Notify(Notify::new(NotifyType::COOKIE, vec![7]));
+    let mut bytes = datagram(vec![payload]);
+    assert_eq!(bytes[32..34], [0, 0], "neither protocol nor SPI");
+    bytes[32] = 3;
+    let Payload::Notify(notify) = Message::parse(&bytes).unwrap().payloads.remove(0) else { panic!("notify") };
+    assert_eq!((notify.notify_type, notify.spi, notify.data), (NotifyType::COOKIE, SpiField::None, vec![7]));
+}
+
+#[test]
+fn a_deletion_has_spis_of_the_length_of_its_protocol() {
+    for (delete, sizes) in [(Delete::ike(), [4, 8]), (Delete::esp(vec![spi(256)]), [0, 8])] {
+        let good = datagram(vec![Payload::Delete(delete)]);
+        assert!(Message::parse(&good).is_ok());
+        for size in sizes {
+            let mut bad = good.clone();
+            bad[33] = size;
+            assert_eq!(Message::parse(&bad), Err(Malformed::Length("delete SPI")), "{size}");
+        }
+    }
+}
+
+#[test]
+fn a_selector_of_all_ports_says_0_to_65535() {
+    let bytes = datagram(vec![Payload::SelectorsInitiator(selectors())]);
+    assert_eq!(bytes[36..44], [7, 0, 0, 16, 0, 0, 0xff, 0xff]);
+}
+
+#[test]
 fn counts_are_bounded() {
     let many = vec![Payload::VendorId(vec![]); 65];
     assert!(Message { header: header(), payloads: many }.emit().is_err());
@@ -200,7 +285,6 @@ fn a_selector_list_is_refused_whole() {
     let good = datagram(vec![Payload::SelectorsInitiator(selectors())]);
     let ts = 28 + 4 + 4;
     for (offset, value, error) in [
-        (0, 9, Malformed::Value("TS type")),
         (0, 8, Malformed::Truncated("TS")),
         (6, 0, Malformed::Value("TS ports")),
         (8, 11, Malformed::Value("TS addresses")),
@@ -209,7 +293,7 @@ fn a_selector_list_is_refused_whole() {
         let mut bad = good.clone();
         bad[ts + offset] = value;
         if offset == 6 {
-            bad[ts + 4..ts + 8].copy_from_slice(&[0xff, 0xff, 0, 0]);
+            bad[ts + 4..ts + 8].copy_from_slice(&[0, 2, 0, 1]);
         }
         assert_eq!(Message::parse(&bad), Err(error));
     }
@@ -220,6 +304,19 @@ fn a_selector_list_is_refused_whole() {
     let mut empty = empty;
     empty[16] = PayloadType::TSI.0;
     assert_eq!(Message::parse(&empty), Err(Malformed::Value("TS count")));
+}
+
+#[test]
+fn a_selector_of_an_unknown_type_or_of_hidden_ports_is_left_out() {
+    let good = datagram(vec![Payload::SelectorsInitiator(selectors())]);
+    let ts = 28 + 4 + 4;
+    let mut unknown = good.clone();
+    unknown[ts] = 9;
+    let mut opaque = good;
+    opaque[ts + 4..ts + 8].copy_from_slice(&[0xff, 0xff, 0, 0]);
+    for bytes in [unknown, opaque] {
+        assert_eq!(Message::parse(&bytes).unwrap().payloads, [Payload::SelectorsInitiator(selectors()[1..].to_vec())]);
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn deliver(shared: &Shared, tables: &Tables, path: UdpPath, datagram: &mut [u8])
         let _ = shared.ike.try_send(IkeDatagram { path, bytes });
         return Ok(());
     }
+    //= RFC 7296 §2.23: ESP in UDP is taken also where no NAT was found
     let sa = tables.inbound(u32::from_be_bytes(*spi)).ok_or(DropReason::UnknownSpi)?;
     let opened = sa.open(datagram)?;
     if !tables.admits(sa, &opened.flow) {

@@ -209,6 +209,31 @@ fn ah_is_negotiated_by_integrity_alone() {
 }
 
 #[test]
+fn an_ike_sa_always_encrypts_and_authenticates() {
+    let all = with_ike(IkeEncryption::ALL);
+    for suite in IkeEncryption::ALL {
+        let [proposal] = &offer_ike(&with_ike(&[*suite]), SpiField::None)[..] else { panic!("one proposal") };
+        let refused = |change: &dyn Fn(&mut Proposal)| {
+            let mut changed = proposal.clone();
+            change(&mut changed);
+            assert!(choose_ike(&all, &[changed]).is_none(), "{suite:?}");
+        };
+        let of = |kind, t: &Transform| t.kind == kind;
+        let kinds = [TransformType::ENCR, TransformType::INTEG];
+        for kind in kinds.into_iter().filter(|kind| proposal.transforms.iter().any(|t| of(*kind, t))) {
+            refused(&|p| p.transforms.retain(|t| !of(kind, t)));
+            refused(&|p| p.transforms.iter_mut().filter(|t| of(kind, t)).for_each(|t| *t = Transform::new(kind, 0)));
+        }
+        for id in [id::ENCR_NULL, id::ENCR_NULL_AUTH_AES_GMAC] {
+            refused(&|p| p.transforms.iter_mut().filter(|t| of(TransformType::ENCR, t)).for_each(|t| t.id = id));
+        }
+        assert!(proposal.transforms.iter().any(|t| of(TransformType::PRF, t)));
+    }
+    // The shortest function has 256 bits.
+    assert!(all.prf.iter().all(|p| p.output_len() >= 32));
+}
+
+#[test]
 fn a_kem_has_a_number_but_does_not_stand_alone() {
     for (kem, number) in [(Kem::MlKem768, 36), (Kem::MlKem1024, 37)] {
         assert_eq!((key_exchange_id(kem), key_exchange_from_id(number)), (number, None));

@@ -41,8 +41,9 @@ pub const MOST_TEXT: usize = 65_535;
 /// Returns how long an IKE message to an address may be and still fit the smallest packet that every path carries.
 #[must_use]
 pub const fn datagram_limit(remote: IpAddr) -> usize {
-    //= RFC 7383 §2.5.1: 1280 bytes for IPv6. For IPv4 the 576 bytes would more than double the fragments, of which all must arrive;
-    // a path that carries no 1280 bytes does not carry what is inside the mesh either.
+    // For IPv4 the 576 bytes that it promises would more than double the fragments, of which all must arrive; a path that carries
+    // no 1280 bytes does not carry what is inside the mesh either.
+    //= RFC 7383 §2.5.1: 1280 bytes, which every path of IPv6 carries
     let ip_header = match remote {
         IpAddr::V4(_) => 20,
         IpAddr::V6(_) => 40,
@@ -97,6 +98,7 @@ impl SealingKey {
     ) -> Result<Vec<Vec<u8>>, SealError> {
         let (first, plain) = plain_text(payloads)?;
         let whole = self.room(limit, 0);
+        //= RFC 7383 §2.4: a message that fits a packet is not fragmented
         if plain.len() <= whole {
             return Ok(vec![self.enclose(header, &Outside::whole(first), plain)?]);
         }
@@ -104,11 +106,13 @@ impl SealingKey {
         let count = plain.len().checked_div(room).map(|_| plain.len().div_ceil(room));
         let total = count.and_then(|n| u16::try_from(n).ok()).filter(|n| *n <= MOST_FRAGMENTS);
         let total = total.filter(|_| plain.len() <= MOST_TEXT).ok_or(Oversized("message"))?;
+        //= RFC 7383 §2.5: fragments are numbered from 1 to their total
         let fragments = (1..=total).zip(plain.chunks(room)).map(|(number, part)| {
             let place = Place { number, total }.emit();
             //= RFC 7383 §2.5: the type of the first payload stands in the first fragment, the others have zero
             let first = if number == 1 { first } else { PayloadType::NONE };
             //= RFC 7383 §2.5: each fragment has its own IV, padding and integrity check value
+            //= RFC 7383 §2.5: the header of each fragment is that of the message, but for its length and the next payload
             self.enclose(header, &Outside { kind: PayloadType::SKF, first, place }, part.to_vec())
         });
         fragments.collect()

@@ -38,6 +38,17 @@ fn a_long_message_is_sealed_in_fragments_and_opened_with_every_suite() {
 }
 
 #[test]
+fn nothing_follows_a_fragment() {
+    let (mut sealing, opening) = keys(IkeEncryption::Aes256Gcm16);
+    let mut datagram = sealing.seal_within(&header(), &long(3_000), LIMIT).unwrap().remove(0);
+    assert!(opening.open_fragment(&datagram).is_ok());
+    datagram.extend([0, 0, 0, 5, 1]);
+    let length = u32::try_from(datagram.len()).unwrap().to_be_bytes();
+    datagram[24..28].copy_from_slice(&length);
+    assert!(matches!(opening.open_fragment(&datagram), Err(OpenError::Outer(Malformed::Trailing("SK")))));
+}
+
+#[test]
 fn a_message_that_fits_travels_whole() {
     for encryption in IkeEncryption::ALL {
         let (mut sealing, opening) = keys(*encryption);

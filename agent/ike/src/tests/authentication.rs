@@ -1,0 +1,109 @@
+//! What IKE_AUTH holds, and what comes of it.
+
+use super::puppet::{Puppet, Stage, notifies, types};
+use super::*;
+use crate::wire::{ExchangeType, Identification, NotifyType, Payload, PayloadType, TransformType};
+
+/// Returns the types of payloads without notifications, whose place is free.
+fn order(payloads: &[Payload]) -> Vec<PayloadType> {
+    types(payloads).into_iter().filter(|kind| *kind != PayloadType::NOTIFY).collect()
+}
+
+/// Plays an initiator, and returns the answer with the puppet.
+fn authenticate(change: impl FnOnce(&mut Vec<Payload>)) -> (Puppet, Vec<Payload>) {
+    let (mut puppet, mut payloads) = Puppet::half_open(peer(1, psk("secret")));
+    change(&mut payloads);
+    let answer = puppet.request(ExchangeType::IKE_AUTH, &payloads);
+    (puppet, answer)
+}
+
+#[test]
+fn a_request_has_its_payloads_in_order_and_offers_no_key_exchange() {
+    let root = Authority::new();
+    let node = node(0, Some(root.issue(&id(0))), vec![root.der.clone()]);
+    let (_, _, asked) = Puppet::called_by(Stage::of(node, 0, peer(0, Auth::Certificate)));
+    use PayloadType as P;
+    assert_eq!(order(&asked), [P::IDI, P::CERT, P::CERTREQ, P::IDR, P::AUTH, P::SA, P::TSI, P::TSR]);
+    let sa = asked.iter().find_map(|p| if let Payload::SecurityAssociation(sa) = p { Some(sa) } else { None });
+    assert!(sa.unwrap().iter().flat_map(|p| &p.transforms).all(|t| t.kind != TransformType::KE));
+    assert!(notifies(&asked).contains(&NotifyType::INITIAL_CONTACT), "it has no other SA with the peer");
+}
+
+#[test]
+fn an_answer_has_its_payloads_in_order() {
+    let (puppet, answer) = authenticate(|_| {});
+    use PayloadType as P;
+    assert_eq!(order(&answer), [P::IDR, P::AUTH, P::SA, P::TSI, P::TSR]);
+    assert_eq!(puppet.stage.node.up, 1);
+}
+
+#[test]
+fn payloads_may_come_in_any_order() {
+    for turn in 0..5 {
+        let (puppet, _) = authenticate(|payloads| {
+            payloads.rotate_left(turn);
+            payloads.reverse();
+        });
+        assert_eq!((puppet.stage.node.up, puppet.stage.node.inbound.len()), (1, 1), "turn {turn}");
+    }
+}
+
+#[test]
+fn the_secret_of_one_name_does_not_prove_another() {
+    for name in ["other.node.mesh.example", "right.node.mesh.example"] {
+        let id = Identification::from(&name.parse::<Identity>().unwrap());
+        let (puppet, answer) = authenticate(|payloads| payloads[0] = Payload::IdInitiator(id));
+        assert_eq!(notifies(&answer), [NotifyType::AUTHENTICATION_FAILED]);
+        assert_eq!((answer.len(), puppet.stage.node.up, puppet.stage.node.inbound.len()), (1, 0, 0));
+    }
+}
+
+#[test]
+fn a_certificate_behind_a_url_is_not_fetched() {
+    use crate::wire::{Certificate, CertificateEncoding};
+    let root = Authority::new();
+    let node = node(0, Some(root.issue(&id(0))), vec![root.der.clone()]);
+    let stage = Stage::of(node, 0, peer(0, Auth::Certificate));
+    let (mut puppet, first, mut asked) = Puppet::called_by(stage);
+    let data = [&[7; 20][..], b"http://192.0.2.1/certificate"].concat();
+    asked.push(Payload::Certificate(Certificate { encoding: CertificateEncoding::HASH_AND_URL, data }));
+    puppet.answer_auth_with(&first, &asked, &[]);
+    assert!(puppet.stage.node.down.iter().any(|reason| reason.to_string().contains("no certificate")));
+    assert_eq!(puppet.stage.node.up, 0);
+}
+
+#[test]
+fn a_child_sa_that_comes_to_nothing_leaves_the_ike_sa() {
+    let traffic = |payloads: &mut Vec<Payload>| payloads[4] = Payload::SelectorsResponder(selectors(7));
+    let suite = |payloads: &mut Vec<Payload>| {
+        let Payload::SecurityAssociation(proposals) = &mut payloads[2] else { panic!("SA") };
+        proposals.iter_mut().flat_map(|p| &mut p.transforms).for_each(|t| t.id = 3);
+    };
+    for (change, error) in [
+        (Box::new(traffic) as Box<dyn FnOnce(&mut Vec<Payload>)>, NotifyType::TS_UNACCEPTABLE),
+        (Box::new(suite), NotifyType::NO_PROPOSAL_CHOSEN),
+    ] {
+        let (mut puppet, answer) = authenticate(change);
+        assert!(notifies(&answer).contains(&error), "{answer:?}");
+        assert_eq!(order(&answer), [PayloadType::IDR, PayloadType::AUTH]);
+        assert_eq!((puppet.stage.node.up, puppet.stage.node.inbound.len()), (1, 0));
+        assert!(puppet.request(ExchangeType::INFORMATIONAL, &[]).is_empty(), "the IKE SA is of use");
+    }
+}
+
+#[test]
+fn a_refused_child_sa_does_not_end_our_attempt() {
+    let (mut puppet, first, mut asked) = Puppet::called_by(Stage::new(0, peer(0, psk("secret"))));
+    asked.retain(|p| !matches!(p, Payload::SecurityAssociation(_)));
+    puppet.answer_auth_with(&first, &asked, &[NotifyType::NO_PROPOSAL_CHOSEN]);
+    assert_eq!((puppet.stage.node.up, puppet.stage.node.inbound.len(), puppet.stage.node.down.len()), (1, 0, 0));
+}
+
+#[test]
+fn the_inbound_half_stands_before_the_answer_leaves() {
+    let (mut puppet, payloads) = Puppet::half_open(peer(1, psk("secret")));
+    puppet.stage.orders.clear();
+    puppet.request(ExchangeType::IKE_AUTH, &payloads);
+    let at = |kind| puppet.stage.orders.iter().position(|order| *order == kind);
+    assert!(at("inbound").unwrap() < at("transmit").unwrap(), "{:?}", puppet.stage.orders);
+}
