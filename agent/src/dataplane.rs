@@ -1,10 +1,11 @@
 //! The seam between IKE and packets. Its shape carries the no-loss rule of RFC 7296 §2.8: inbound stands before the peer may use it.
 
+pub mod carries;
 pub mod userspace;
 
 use std::future::Future;
 
-use espalier_crypto::CryptoError;
+use espalier_esp::SaError;
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
 use thiserror::Error;
@@ -46,7 +47,7 @@ pub trait DataPlane {
 /// An SA that the data plane cannot take.
 #[derive(Debug, Error)]
 pub enum DataPlaneError {
-    /// Its keys do not fit its suite.
-    #[error("the keys do not fit the suite")]
-    Keys(#[from] CryptoError),
+    /// Its keys do not fit its suite, or its form is not carried.
+    #[error(transparent)]
+    Sa(#[from] SaError),
 }

@@ -161,7 +161,9 @@ impl Node {
             }
             Output::InstallInbound(sa) => report(sa.0.id, "inbound", self.plane.install_inbound(&sa)),
             Output::UseOutbound(sa) => {
-                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, spi = %sa.0.spi, suite = %sa.0.suite, "child SA in use");
+                let (form, spi) = (sa.0.form(), sa.0.transform.spi());
+                let (suite, mode, esn, around) = (form.suite(), form.mode, form.esn, form.around());
+                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, %spi, suite, %mode, esn, around, "child SA in use");
                 report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),
@@ -174,6 +176,10 @@ impl Node {
             Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
             Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
             Output::TurnedAway(remote, reason) => tracing::warn!(%remote, %reason, "IKE SA refused"),
+            Output::ChildRefused { peer, rule, reason } => {
+                let rule = rule.map_or_else(|| "none".to_owned(), |rule| rule.to_string());
+                tracing::warn!(%peer, rule, reason, "no child SA");
+            }
             Output::Keylog(line) => {
                 if let Err(error) = self.log_keys(&line) {
                     tracing::error!(%error, "keys cannot be written");

@@ -8,6 +8,7 @@ use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, P
 use ipnet::IpNet;
 use thiserror::Error;
 
+use crate::dataplane::carries::{self, Uncarried};
 use crate::identity::{self, IdentityError};
 
 /// A plan that cannot be carried out.
@@ -16,6 +17,9 @@ pub enum ReconcileError {
     /// It contradicts itself.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// It wants a form of packets that the data plane does not carry.
+    #[error(transparent)]
+    Uncarried(#[from] Uncarried),
     /// A file that it names cannot serve.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -61,8 +65,9 @@ pub fn certificate(plan: &NodePlan) -> Result<Option<CertificateIdentity>, Recon
 /// Builds the peers with the child SAs that the rules demand.
 ///
 /// # Errors
-/// A shared secret that cannot be read, or a profile that is not there.
+/// A shared secret that cannot be read, a profile that is not there, or a form of packets that the data plane does not carry.
 pub fn peers(plan: &NodePlan) -> Result<Vec<PeerConfig>, ReconcileError> {
+    carries::check(plan)?;
     plan.peers.iter().map(|peer| peer_config(plan, peer)).collect()
 }
 
@@ -84,6 +89,8 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
         let (local, remote) = (rule.local_selectors(), rule.remote_selectors());
         Ok(ChildConfig { rule: rule.name.clone(), local, remote, profile })
     });
+    let mut ours = profile(&peer.profile, format!("peer {}", peer.id))?;
+    ours.encap = plan.encap(peer);
     Ok(PeerConfig {
         id: peer.id.clone(),
         endpoints: peer.endpoints.iter().map(|address| SocketAddr::new(*address, IKE_PORT)).collect(),
@@ -93,7 +100,7 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
             PeerAuth::Certificate => Auth::Certificate,
             PeerAuth::PskFile(path) => Auth::Psk(identity::shared_secret(path)?),
         },
-        profile: profile(&peer.profile, format!("peer {}", peer.id))?,
+        profile: ours,
         key_epoch: peer.key_epoch,
         ppk: peer.ppk.as_ref().map(ppk).transpose()?,
         children: children.collect::<Result<_, PlanError>>()?,

@@ -83,6 +83,14 @@ pub struct ChildStatus {
     pub spi_in: u32,
     /// SPI of packets that go out.
     pub spi_out: u32,
+    /// The algorithms, such as `aes256gcm16`, or `ah-sha256+aes256gcm16`.
+    pub suite: String,
+    /// `tunnel` or `transport`.
+    pub mode: String,
+    /// Whether sequence numbers have 64 bits.
+    pub esn: bool,
+    /// What is around packets: `udp`, or IP alone with `esp` or `ah`.
+    pub around: String,
     /// Packets and bytes that came in.
     pub received: Traffic,
     /// Packets and bytes that went out.

@@ -9,7 +9,8 @@ use espalier_model::document::policy::{PolicySpec, TrafficItem};
 use espalier_model::envelope::Version;
 use espalier_model::identity::{Identity, Name};
 use espalier_model::labels::Labels;
-use espalier_model::plan::{Action, NodePlan, PeerAuth, PlannedNode, PlannedPeer, Rule, default_profile};
+use espalier_model::plan::{Action, NodePlan, PeerAuth, PlannedNode, PlannedPeer, Rule};
+use espalier_model::profile::BUILT_IN;
 use espalier_model::selector::{PortRange, Protocol};
 use ipnet::IpNet;
 
@@ -79,6 +80,7 @@ pub fn plan(world: &World, name: &Name) -> Option<NodePlan> {
                 profile: rule.profile.clone(),
                 key_epoch: world.key_epoch,
                 ppk: None,
+                encap: None,
             });
         }
         all.extend(rules);
@@ -104,9 +106,12 @@ pub fn plan(world: &World, name: &Name) -> Option<NodePlan> {
 }
 
 /// Returns the names of profiles that policies may name.
+///
+/// # Panics
+/// Never: the literals are names.
 #[must_use]
 pub fn profiles() -> BTreeSet<Name> {
-    BTreeSet::from([default_profile()])
+    BUILT_IN.iter().map(|name| name.parse().expect("a literal that is a name")).collect()
 }
 
 /// Lists the rules of one node towards another, most urgent first.

@@ -86,7 +86,24 @@ impl RecordKey {
         text: &mut [u8],
         icv: &mut [u8],
     ) -> Result<(), CryptoError> {
-        self.check_layout(iv, text, icv)?;
+        self.seal_before(counter, header, iv, text, &[], icv)
+    }
+
+    /// The same, with bytes after the text that are only authenticated and do not travel. AEAD has no place for such: there they
+    /// belong into the header.
+    ///
+    /// # Errors
+    /// As [`Self::seal`], and `Layout` for a tail where the cipher is AEAD.
+    pub fn seal_before(
+        &self,
+        counter: u64,
+        header: &[u8],
+        iv: &mut [u8],
+        text: &mut [u8],
+        tail: &[u8],
+        icv: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        self.check_layout(iv, text, tail, icv)?;
         match &self.inner {
             Inner::Cbc(..) => random(iv),
             Inner::Null(_) => {}
@@ -94,24 +111,31 @@ impl RecordKey {
                 iv.copy_from_slice(&counter.to_be_bytes());
             }
         }
-        self.seal_under(header, iv, text, icv)
+        self.seal_under(header, iv, text, tail, icv)
     }
 
     /// Seals under an IV that is already written.
-    fn seal_under(&self, header: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
+    fn seal_under(
+        &self,
+        header: &[u8],
+        iv: &[u8],
+        text: &mut [u8],
+        tail: &[u8],
+        icv: &mut [u8],
+    ) -> Result<(), CryptoError> {
         match &self.inner {
             Inner::Aead(key, salt) => icv.copy_from_slice(&key.seal(&nonce(*salt, iv)?, header, text)?),
             Inner::Ccm(key, salt) => icv.copy_from_slice(&key.seal(&ccm::nonce(*salt, fixed(iv)?), header, text)?),
             Inner::Gmac(key, salt) => icv.copy_from_slice(&key.tag(&nonce(*salt, iv)?, &[header, iv, text])),
             Inner::Cbc(key, mac) => {
                 key.encrypt(fixed(iv)?, text)?;
-                mac.write(&[header, iv, text], icv);
+                mac.write(&[header, iv, text, tail], icv);
             }
             Inner::Ctr(key, salt, mac) => {
                 key.apply(&nonce(*salt, iv)?, text)?;
-                mac.write(&[header, iv, text], icv);
+                mac.write(&[header, iv, text, tail], icv);
             }
-            Inner::Null(mac) => mac.write(&[header, iv, text], icv),
+            Inner::Null(mac) => mac.write(&[header, iv, text, tail], icv),
         }
         Ok(())
     }
@@ -121,26 +145,42 @@ impl RecordKey {
     /// # Errors
     /// `Layout` for fields of the wrong length, `NotAuthentic` when the value is wrong.
     pub fn open(&self, header: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
-        self.check_layout(iv, text, icv)?;
+        self.open_before(header, iv, text, &[], icv)
+    }
+
+    /// The same, with the bytes after the text of [`Self::seal_before`].
+    ///
+    /// # Errors
+    /// As [`Self::open`], and `Layout` for a tail where the cipher is AEAD.
+    pub fn open_before(
+        &self,
+        header: &[u8],
+        iv: &[u8],
+        text: &mut [u8],
+        tail: &[u8],
+        icv: &[u8],
+    ) -> Result<(), CryptoError> {
+        self.check_layout(iv, text, tail, icv)?;
         match &self.inner {
             Inner::Aead(key, salt) => key.open(&nonce(*salt, iv)?, header, text, &fixed(icv)?),
             Inner::Ccm(key, salt) => key.open(&ccm::nonce(*salt, fixed(iv)?), header, text, &fixed(icv)?),
             Inner::Gmac(key, salt) => authentic(&key.tag(&nonce(*salt, iv)?, &[header, iv, text]), icv),
             Inner::Cbc(key, mac) => {
-                mac.check(&[header, iv, text], icv)?;
+                mac.check(&[header, iv, text, tail], icv)?;
                 key.decrypt(fixed(iv)?, text)
             }
             Inner::Ctr(key, salt, mac) => {
-                mac.check(&[header, iv, text], icv)?;
+                mac.check(&[header, iv, text, tail], icv)?;
                 key.apply(&nonce(*salt, iv)?, text)
             }
-            Inner::Null(mac) => mac.check(&[header, iv, text], icv),
+            Inner::Null(mac) => mac.check(&[header, iv, text, tail], icv),
         }
     }
 
-    fn check_layout(&self, iv: &[u8], text: &[u8], icv: &[u8]) -> Result<(), CryptoError> {
+    fn check_layout(&self, iv: &[u8], text: &[u8], tail: &[u8], icv: &[u8]) -> Result<(), CryptoError> {
         let cipher = self.cipher;
         let fits = iv.len() == cipher.iv_len()
+            && (tail.is_empty() || cipher.hmac().is_some())
             && icv.len() == cipher.icv_len()
             && text.len().is_multiple_of(cipher.block_len());
         if fits { Ok(()) } else { Err(CryptoError::Layout) }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use espalier_crypto::CryptoError;
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, ChildSa, InboundSa, SaSelectors, SaUsage, Spi, UdpPath};
 use espalier_model::selector::Flow;
 use thiserror::Error;
 
 use crate::flow::{BadPacket, whole};
+use crate::form::{SaError, carried};
 use crate::limits::Use;
 use crate::outbound::{IPV4, IPV6};
 use crate::replay::ReplayWindow;
@@ -23,7 +23,7 @@ pub struct Inbound {
     transform: Transform,
     selectors: SaSelectors,
     path: UdpPath,
-    window: ReplayWindow,
+    pub(crate) window: ReplayWindow,
     used: Use,
     reported: AtomicBool,
     replayed: AtomicU64,
@@ -79,14 +79,15 @@ impl Inbound {
     /// Takes over what IKE negotiated.
     ///
     /// # Errors
-    /// `KeyLength` when the keying material is not as long as the suite demands.
-    pub fn new(InboundSa(sa): &InboundSa) -> Result<Self, CryptoError> {
-        let ChildSa { id, rule, spi, suite, keymat, selectors, path, replay_window, limits } = sa;
+    /// `SaError` for a form that is not carried, or keying material that is not as long as the suite demands.
+    pub fn new(InboundSa(sa): &InboundSa) -> Result<Self, SaError> {
+        let ChildSa { id, rule, selectors, path, replay_window, limits, .. } = sa;
+        let esp = carried(sa)?;
         Ok(Self {
             id: *id,
             rule: rule.clone(),
-            spi: *spi,
-            transform: Transform::new(*suite, keymat)?,
+            spi: esp.spi,
+            transform: Transform::new(esp)?,
             selectors: selectors.clone(),
             path: *path,
             window: ReplayWindow::new(*replay_window),
@@ -105,19 +106,20 @@ impl Inbound {
     pub fn open<'p>(&self, esp: &'p mut [u8]) -> Result<Opened<'p>, OpenError> {
         let mut parts = self.transform.split(esp).ok_or(OpenError::Short)?;
         let [.., a, b, c, d] = *parts.header;
-        let number = u32::from_be_bytes([a, b, c, d]);
+        let low = u32::from_be_bytes([a, b, c, d]);
         if self.used.expired() {
             return Err(OpenError::Expired);
         }
-        if !self.window.may_accept(number) {
+        let number = if self.transform.extended() { self.window.extend(low) } else { Some(u64::from(low)) };
+        let Some(number) = number.filter(|number| self.window.may_accept(*number)) else {
             self.replayed.fetch_add(1, Relaxed);
             return Err(OpenError::Replayed);
-        }
-        if self.transform.open(&mut parts).is_err() {
+        };
+        if self.transform.open(self.spi, number, &mut parts).is_err() {
             self.unauthentic.fetch_add(1, Relaxed);
             return Err(OpenError::NotAuthentic);
         }
-        let newest = u64::from(number) > self.window.highest();
+        let newest = number > self.window.highest();
         if !self.window.commit(number) {
             self.replayed.fetch_add(1, Relaxed);
             return Err(OpenError::Replayed);

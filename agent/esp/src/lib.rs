@@ -6,6 +6,7 @@
 
 mod counters;
 mod flow;
+mod form;
 mod inbound;
 mod limits;
 mod outbound;
@@ -17,6 +18,7 @@ mod transform;
 
 pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
+pub use form::SaError;
 pub use inbound::{Inbound, OpenError, Opened};
 pub use outbound::{Outbound, SealError, Sealed};
 pub use replay::ReplayWindow;

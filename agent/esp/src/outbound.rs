@@ -3,12 +3,12 @@
 use std::fmt;
 
 use arc_swap::ArcSwap;
-use espalier_crypto::CryptoError;
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, ChildSa, OutboundSa, SaSelectors, SaUsage, Spi, UdpPath};
 use espalier_model::selector::Flow;
 use thiserror::Error;
 
+use crate::form::{SaError, carried};
 use crate::limits::Use;
 use crate::sequence::Sequence;
 use crate::transform::{TRAILER_LEN, Transform};
@@ -20,7 +20,7 @@ pub struct Outbound {
     spi: Spi,
     transform: Transform,
     selectors: SaSelectors,
-    sequence: Sequence,
+    pub(crate) sequence: Sequence,
     used: Use,
     path: ArcSwap<UdpPath>,
 }
@@ -60,16 +60,17 @@ impl Outbound {
     /// Takes over what IKE negotiated.
     ///
     /// # Errors
-    /// `KeyLength` when the keying material is not as long as the suite demands.
-    pub fn new(OutboundSa(sa): &OutboundSa) -> Result<Self, CryptoError> {
-        let ChildSa { id, rule, spi, suite, keymat, selectors, path, limits, .. } = sa;
+    /// `SaError` for a form that is not carried, or keying material that is not as long as the suite demands.
+    pub fn new(OutboundSa(sa): &OutboundSa) -> Result<Self, SaError> {
+        let ChildSa { id, rule, selectors, path, limits, .. } = sa;
+        let esp = carried(sa)?;
         Ok(Self {
             id: *id,
             rule: rule.clone(),
-            spi: *spi,
-            transform: Transform::new(*suite, keymat)?,
+            spi: esp.spi,
+            transform: Transform::new(esp)?,
             selectors: selectors.clone(),
-            sequence: Sequence::new(limits.hard_packets),
+            sequence: Sequence::new(limits.hard_packets, esp.esn),
             used: Use::new(*limits),
             path: ArcSwap::from_pointee(*path),
         })
@@ -92,10 +93,8 @@ impl Outbound {
         }
         let number = self.sequence.next().map_err(|_| SealError::Exhausted)?;
         let parts = self.transform.split(packet).ok_or(SealError::TooSmall)?;
-        parts.header.copy_from_slice(&((u64::from(self.spi.get()) << 32) | u64::from(number)).to_be_bytes());
         fill(parts.text, inner, next_header);
-        // The number itself is the IV of every counter mode: unique under this key, and never random (RFC 4106 §3.1).
-        self.transform.seal(u64::from(number), parts).map_err(|_| SealError::TooLong)?;
+        self.transform.seal(self.spi, number, parts).map_err(|_| SealError::TooLong)?;
         Ok(Sealed { length, soft: self.used.add(inner.len()) })
     }
 

@@ -9,7 +9,8 @@ use thiserror::Error;
 #[error("sequence numbers are exhausted")]
 pub struct Exhausted;
 
-/// Gives out 1, 2, 3, … up to its limit. The number is also the IV, so none may come twice under one key.
+/// Gives out 1, 2, 3, … up to its limit. The number is also the IV, so none may come twice under one key. The wire shows its lower
+/// half: with extended numbers the upper one is understood (RFC 4303 §2.2.1).
 #[derive(Debug)]
 pub struct Sequence {
     last: AtomicU64,
@@ -19,19 +20,26 @@ pub struct Sequence {
 impl Sequence {
     /// Starts before 1. Without extended sequence numbers the limit is never above 2^32 - 1.
     #[must_use]
-    pub fn new(limit: u64) -> Self {
-        Self { last: AtomicU64::new(0), limit: limit.min(u64::from(u32::MAX)) }
+    pub fn new(limit: u64, extended: bool) -> Self {
+        let most = if extended { u64::MAX } else { u64::from(u32::MAX) };
+        Self { last: AtomicU64::new(0), limit: limit.min(most) }
+    }
+
+    /// Goes on after a number, as if that many packets had been sent.
+    #[cfg(test)]
+    pub(crate) fn go_on_after(&self, number: u64) {
+        self.last.store(number, Relaxed);
     }
 
     /// Takes the next number, in one atomic step.
     ///
     /// # Errors
     /// `Exhausted` once the limit is reached, for ever.
-    pub fn next(&self) -> Result<u32, Exhausted> {
+    pub fn next(&self) -> Result<u64, Exhausted> {
         //= RFC 7296 §2.8: an SA ends at its limit
         let step = |n| (n < self.limit).then_some(n + 1);
         let previous = self.last.fetch_update(Relaxed, Relaxed, step).map_err(|_| Exhausted)?;
-        u32::try_from(previous + 1).map_err(|_| Exhausted)
+        previous.checked_add(1).ok_or(Exhausted)
     }
 
     /// Returns the last number given out, 0 before the first.
@@ -50,22 +58,29 @@ mod tests {
 
     #[test]
     fn no_number_comes_twice_up_to_the_limit_and_none_after() {
-        let sequence = Sequence::new(10_000);
+        let sequence = Sequence::new(10_000, false);
         let take = || std::iter::from_fn(|| sequence.next().ok()).collect::<Vec<_>>();
-        let taken: Vec<u32> = thread::scope(|scope| {
+        let taken: Vec<u64> = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
             threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
         });
-        let unique: BTreeSet<u32> = taken.iter().copied().collect();
+        let unique: BTreeSet<u64> = taken.iter().copied().collect();
         assert_eq!((taken.len(), unique.len()), (10_000, 10_000));
         assert_eq!(unique.last(), Some(&10_000));
         assert_eq!(sequence.next(), Err(Exhausted));
     }
 
     #[test]
-    fn a_limit_beyond_32_bits_is_cut() {
-        let sequence = Sequence { last: AtomicU64::new(u64::from(u32::MAX) - 1), ..Sequence::new(u64::MAX) };
-        assert_eq!(sequence.next(), Ok(u32::MAX));
-        assert_eq!(sequence.next(), Err(Exhausted));
+    fn numbers_end_at_32_or_at_64_bits() {
+        for (extended, last) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
+            let sequence = Sequence::new(u64::MAX, extended);
+            sequence.go_on_after(last - 1);
+            assert_eq!(sequence.next(), Ok(last));
+            assert_eq!(sequence.next(), Err(Exhausted));
+            assert_eq!(sequence.last(), last);
+        }
+        let extended = Sequence::new(u64::MAX, true);
+        extended.go_on_after(u64::from(u32::MAX));
+        assert_eq!(extended.next(), Ok(1 << 32));
     }
 }

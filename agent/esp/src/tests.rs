@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use espalier_model::plan::{Action, Rule, default_profile};
-use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, SaSelectors, UdpPath, UsageLimits};
+use espalier_model::profile::Mode;
+use espalier_model::sa::{
+    ChildId, ChildSa, Direction, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath,
+    UsageLimits,
+};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use espalier_model::suite::{Cipher, EspSuite};
 
 use super::*;
+
+mod extended;
 
 const LIMITS: UsageLimits =
     UsageLimits { soft_packets: 3, hard_packets: 5, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
@@ -39,29 +45,47 @@ fn side(last: u8) -> Vec<TrafficSelector> {
 
 /// What the sender (side 1) and the receiver (side 2) hold of one SA.
 fn pair(suite: EspSuite, limits: UsageLimits) -> (Outbound, Inbound) {
-    made(ChildId(7), "net", 0xc0de_0001, suite, limits)
+    made(ChildId(7), "net", 0xc0de_0001, (suite, false), limits)
+}
+
+/// The same with numbers of 64 bits.
+fn extended_pair(suite: EspSuite, limits: UsageLimits) -> (Outbound, Inbound) {
+    made(ChildId(7), "net", 0xc0de_0001, (suite, true), limits)
 }
 
 fn numbered(n: u8, rule: &str) -> (Outbound, Inbound) {
-    made(ChildId(n.into()), rule, 0xc0de_0000 + u32::from(n), EspSuite::Aes256Gcm16, NO_LIMITS)
+    made(ChildId(n.into()), rule, 0xc0de_0000 + u32::from(n), (EspSuite::Aes256Gcm16, true), NO_LIMITS)
 }
 
-fn made(id: ChildId, rule: &str, spi: u32, suite: EspSuite, limits: UsageLimits) -> (Outbound, Inbound) {
+fn made(id: ChildId, rule: &str, spi: u32, (suite, esn): (EspSuite, bool), limits: UsageLimits) -> (Outbound, Inbound) {
+    let sa = halves(id, rule, limits, |_| keyed(spi, suite, esn));
+    (Outbound::new(&OutboundSa(sa.0)).unwrap(), Inbound::new(&InboundSa(sa.1)).unwrap())
+}
+
+fn keyed(spi: u32, suite: EspSuite, esn: bool) -> Transform {
+    let keymat = Secret::new((0..suite.keymat_len()).map(|n| u8::try_from(n).unwrap()).collect());
+    Transform::Esp(Keyed { spi: spi.try_into().unwrap(), suite, keymat, esn })
+}
+
+/// What sender and receiver are told of one SA; the transform may differ.
+fn halves(id: ChildId, rule: &str, limits: UsageLimits, transform: impl Fn(usize) -> Transform) -> (ChildSa, ChildSa) {
     let (near, far) = ("192.0.2.1:4500".parse().unwrap(), "192.0.2.2:4500".parse().unwrap());
-    let sa = |local, remote, path| ChildSa {
+    let sa = |end, local, remote, path| ChildSa {
         id,
         rule: rule.parse().unwrap(),
-        spi: spi.try_into().unwrap(),
-        suite,
-        keymat: Secret::new((0..suite.keymat_len()).map(|n| u8::try_from(n).unwrap()).collect()),
+        transform: transform(end),
+        mode: Mode::Tunnel,
+        encapsulation: Encapsulation::Udp,
+        originals: None,
+        padding: true,
         selectors: SaSelectors { local, remote },
         path,
         replay_window: 64,
         limits,
     };
-    let sender = sa(side(1), side(2), UdpPath { local: near, remote: far });
-    let receiver = sa(side(2), side(1), UdpPath { local: far, remote: near });
-    (Outbound::new(&OutboundSa(sender)).unwrap(), Inbound::new(&InboundSa(receiver)).unwrap())
+    let sender = sa(0, side(1), side(2), UdpPath { local: near, remote: far });
+    let receiver = sa(1, side(2), side(1), UdpPath { local: far, remote: near });
+    (sender, receiver)
 }
 
 fn seal(sender: &Outbound, inner: &[u8]) -> Vec<u8> {
@@ -74,20 +98,21 @@ fn seal(sender: &Outbound, inner: &[u8]) -> Vec<u8> {
 #[test]
 fn what_is_sealed_opens_to_the_same_packet() {
     for suite in EspSuite::ALL {
-        let (sender, receiver) = pair(*suite, NO_LIMITS);
-        let hidden = !matches!(suite.cipher(), Cipher::Gmac(_) | Cipher::Null(_));
-        for (number, (v6, payload)) in (1..).zip([(false, 0), (true, 0), (false, 1), (true, 2), (false, 1410)]) {
-            let inner = packet(v6, payload);
-            let mut sealed = seal(&sender, &inner);
-            assert_eq!(sealed.len(), sealed_len(*suite, inner.len()));
-            let clear = sealed.windows(8).any(|w| w == &inner[inner.len() - 8..]);
-            assert_eq!(clear, !hidden, "{suite}: in the clear");
-            let opened = receiver.open(&mut sealed).unwrap();
-            assert_eq!((opened.packet, opened.newest), (inner.as_slice(), true));
-            assert_eq!(receiver.usage().sequence, number);
+        for (sender, receiver) in [pair(*suite, NO_LIMITS), extended_pair(*suite, NO_LIMITS)] {
+            let hidden = !matches!(suite.cipher(), Cipher::Gmac(_) | Cipher::Null(_));
+            for (number, (v6, payload)) in (1..).zip([(false, 0), (true, 0), (false, 1), (true, 2), (false, 1410)]) {
+                let inner = packet(v6, payload);
+                let mut sealed = seal(&sender, &inner);
+                assert_eq!(sealed.len(), sealed_len(*suite, inner.len()));
+                let clear = sealed.windows(8).any(|w| w == &inner[inner.len() - 8..]);
+                assert_eq!(clear, !hidden, "{suite}: in the clear");
+                let opened = receiver.open(&mut sealed).unwrap();
+                assert_eq!((opened.packet, opened.newest), (inner.as_slice(), true));
+                assert_eq!(receiver.usage().sequence, number);
+            }
+            assert!(receiver.take_first() && !receiver.take_first());
+            assert_eq!((sender.usage().bytes, receiver.usage().lost), (receiver.usage().bytes, 0));
         }
-        assert!(receiver.take_first() && !receiver.take_first());
-        assert_eq!((sender.usage().bytes, receiver.usage().lost), (receiver.usage().bytes, 0));
     }
 }
 
@@ -113,23 +138,24 @@ fn the_packet_is_laid_out_as_rfc_4106_says() {
 #[test]
 fn every_bit_flip_and_truncation_is_refused_and_counted_once() {
     for suite in EspSuite::ALL {
-        let (sender, receiver) = pair(*suite, NO_LIMITS);
-        let sealed = seal(&sender, &packet(false, 20));
-        let mut refused = 0;
-        for bit in 32..sealed.len() * 8 {
-            let mut copy = sealed.clone();
-            copy[bit / 8] ^= 1 << (bit % 8);
-            assert!(receiver.open(&mut copy).is_err(), "{suite} bit {bit}");
-            refused += 1;
+        for (sender, receiver) in [pair(*suite, NO_LIMITS), extended_pair(*suite, NO_LIMITS)] {
+            let sealed = seal(&sender, &packet(false, 20));
+            let mut refused = 0;
+            for bit in 32..sealed.len() * 8 {
+                let mut copy = sealed.clone();
+                copy[bit / 8] ^= 1 << (bit % 8);
+                assert!(receiver.open(&mut copy).is_err(), "{suite} bit {bit}");
+                refused += 1;
+            }
+            let usage = receiver.usage();
+            assert_eq!(usage.unauthentic + usage.replayed, refused);
+            for length in 0..sealed.len() {
+                assert!(receiver.open(&mut sealed[..length].to_vec()).is_err(), "{suite} length {length}");
+            }
+            assert_eq!(receiver.usage().packets, 0, "nothing unauthentic moved the window");
+            assert!(receiver.open(&mut sealed.clone()).is_ok());
+            assert_eq!(receiver.open(&mut sealed.clone()), Err(OpenError::Replayed));
         }
-        let usage = receiver.usage();
-        assert_eq!(usage.unauthentic + usage.replayed, refused);
-        for length in 0..sealed.len() {
-            assert!(receiver.open(&mut sealed[..length].to_vec()).is_err(), "{suite} length {length}");
-        }
-        assert_eq!(receiver.usage().packets, 0, "nothing unauthentic moved the window");
-        assert!(receiver.open(&mut sealed.clone()).is_ok());
-        assert_eq!(receiver.open(&mut sealed.clone()), Err(OpenError::Replayed));
     }
 }
 

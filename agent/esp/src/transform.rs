@@ -1,7 +1,7 @@
 //! What suites make of a packet, and the sizes on the wire (RFC 4303 §2).
 
 use espalier_crypto::{AeadProvider, CryptoError, RecordKey};
-use espalier_model::secret::Secret;
+use espalier_model::sa::{Keyed, Spi};
 use espalier_model::suite::{Cipher, EspSuite};
 
 /// SPI and sequence number.
@@ -39,8 +39,11 @@ const fn alignment(cipher: Cipher) -> usize {
     if cipher.block_len() > ALIGNMENT { cipher.block_len() } else { ALIGNMENT }
 }
 
-/// The keys of one SA.
-pub(crate) struct Transform(RecordKey);
+/// The keys of one SA, and whether its sequence numbers have 64 bits.
+pub(crate) struct Transform {
+    key: RecordKey,
+    extended: bool,
+}
 
 /// The parts of an ESP packet.
 pub(crate) struct Parts<'p> {
@@ -52,20 +55,26 @@ pub(crate) struct Parts<'p> {
 
 impl Transform {
     /// Splits the keying material: the encryption key with its salt, then the integrity key (RFC 7296 §2.17).
-    pub(crate) fn new(suite: EspSuite, keymat: &Secret) -> Result<Self, CryptoError> {
-        let cipher = suite.cipher();
-        let keys = keymat.expose().split_at_checked(cipher.encryption_len()).ok_or(CryptoError::KeyLength)?;
-        RecordKey::new(AeadProvider::best(), cipher, keys.0, keys.1).map(Self)
+    pub(crate) fn new(sa: &Keyed<EspSuite>) -> Result<Self, CryptoError> {
+        let cipher = sa.suite.cipher();
+        let keys = sa.keymat.expose().split_at_checked(cipher.encryption_len()).ok_or(CryptoError::KeyLength)?;
+        let key = RecordKey::new(AeadProvider::best(), cipher, keys.0, keys.1)?;
+        Ok(Self { key, extended: sa.esn })
+    }
+
+    /// Tells whether sequence numbers have 64 bits.
+    pub(crate) const fn extended(&self) -> bool {
+        self.extended
     }
 
     /// Returns the length of the ESP packet that carries an inner packet of this length.
     pub(crate) const fn packet_len(&self, inner: usize) -> usize {
-        packet_len(self.0.cipher(), inner)
+        packet_len(self.key.cipher(), inner)
     }
 
     /// Takes a packet apart; `None` when it is too short, or not aligned.
     pub(crate) fn split<'p>(&self, packet: &'p mut [u8]) -> Option<Parts<'p>> {
-        let cipher = self.0.cipher();
+        let cipher = self.key.cipher();
         let (header, rest) = packet.split_first_chunk_mut()?;
         let (iv, rest) = rest.split_at_mut_checked(cipher.iv_len())?;
         let (text, icv) = rest.split_at_mut_checked(rest.len().checked_sub(cipher.icv_len())?)?;
@@ -73,14 +82,65 @@ impl Transform {
         whole.then_some(Parts { header, iv, text, icv })
     }
 
-    /// Writes the IV, seals the text and writes the integrity check value. No `counter` may come twice.
-    pub(crate) fn seal(&self, counter: u64, parts: Parts<'_>) -> Result<(), CryptoError> {
-        self.0.seal(counter, parts.header, parts.iv, parts.text, parts.icv)
+    /// Writes the header with the lower half of the number, and the IV, seals the text and writes the integrity check value. The
+    /// number is the IV of every counter mode: unique under this key, and never random (RFC 4106 §3.1). None may come twice.
+    pub(crate) fn seal(&self, spi: Spi, number: u64, parts: Parts<'_>) -> Result<(), CryptoError> {
+        let covered = self.covered(spi, number);
+        parts.header.copy_from_slice(&covered.wire);
+        self.key.seal_before(number, covered.header(), parts.iv, parts.text, covered.tail(), parts.icv)
     }
 
-    /// Checks the integrity check value and decrypts the text.
-    pub(crate) fn open(&self, parts: &mut Parts<'_>) -> Result<(), CryptoError> {
-        self.0.open(parts.header, parts.iv, parts.text, parts.icv)
+    /// Checks the integrity check value under the whole number and decrypts the text.
+    pub(crate) fn open(&self, spi: Spi, number: u64, parts: &mut Parts<'_>) -> Result<(), CryptoError> {
+        let covered = self.covered(spi, number);
+        self.key.open_before(covered.header(), parts.iv, parts.text, covered.tail(), parts.icv)
+    }
+
+    fn covered(&self, spi: Spi, number: u64) -> Covered {
+        let [a, b, c, d] = spi.get().to_be_bytes();
+        let [e, f, g, h, i, j, k, l] = number.to_be_bytes();
+        let separate = self.key.cipher().hmac().is_some();
+        Covered {
+            wire: [a, b, c, d, i, j, k, l],
+            whole: [a, b, c, d, e, f, g, h, i, j, k, l],
+            upper: [e, f, g, h],
+            place: match (self.extended, separate) {
+                (false, _) => Place::Nowhere,
+                (true, true) => Place::Tail,
+                (true, false) => Place::Header,
+            },
+        }
+    }
+}
+
+/// What of a header is authenticated, and where the upper half of the number stands, which does not travel.
+struct Covered {
+    wire: [u8; HEADER_LEN],
+    whole: [u8; HEADER_LEN + 4],
+    upper: [u8; 4],
+    place: Place,
+}
+
+/// Where the upper half of the number is authenticated.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// There is none.
+    Nowhere,
+    /// With AEAD, between SPI and lower half.
+    Header,
+    /// With a separate integrity algorithm, after the text.
+    Tail,
+}
+
+impl Covered {
+    //= RFC 4106 §5, RFC 4309 §5, RFC 4543 §3.3, RFC 7634 §2.1: with AEAD the header holds all 64 bits of the number
+    fn header(&self) -> &[u8] {
+        if self.place == Place::Header { &self.whole } else { &self.wire }
+    }
+
+    //= RFC 4303 §2.2.1: with a separate integrity algorithm the upper half is appended to what is authenticated
+    fn tail(&self) -> &[u8] {
+        if self.place == Place::Tail { &self.upper } else { &[] }
     }
 }
 

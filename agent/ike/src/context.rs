@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use espalier_crypto::sha1;
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, Spi, UdpPath};
 use rand::rngs::StdRng;
@@ -11,10 +10,9 @@ use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
 use crate::config::{EndpointConfig, Now};
-use crate::keymat::IkeSpis;
 use crate::outbounds::{Outbounds, Switch};
 use crate::output::Output;
-use crate::wire::{IkeSpi, Nonce, Notify, NotifyType};
+use crate::wire::{IkeSpi, Nonce};
 
 /// Lent to a state for the handling of one event.
 pub(crate) struct Context<'a> {
@@ -118,24 +116,5 @@ impl Context<'_> {
         let mut bytes = vec![0; 32];
         self.rng.fill_bytes(&mut bytes);
         Nonce::new(bytes).expect("32 bytes are a nonce")
-    }
-
-    /// Builds the NAT detection notifications. Our source never matches, so that both ends use UDP 4500 (RFC 7296 §2.23):
-    /// raw ESP has no segmentation offload, and clouds drop it.
-    pub(crate) fn nat_detection(&mut self, spis: IkeSpis, path: UdpPath) -> [Notify; 2] {
-        let mut never = vec![0; 20];
-        self.rng.fill_bytes(&mut never);
-        let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
-        let port = path.remote.port().to_be_bytes();
-        let address = match path.remote.ip() {
-            std::net::IpAddr::V4(a) => a.octets().to_vec(),
-            std::net::IpAddr::V6(a) => a.octets().to_vec(),
-        };
-        let there = sha1(&[&spi_i, &spi_r, &address, &port]).to_vec();
-        [
-            //= RFC 7296 §2.23: both ends send NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP in IKE_SA_INIT, after the nonce
-            Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, never),
-            Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, there),
-        ]
     }
 }

@@ -230,12 +230,13 @@ impl Endpoint {
             Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
         });
         let status = standing.map(|sa| {
-            let alive = sa.children.iter().filter(|c| c.delete_at.is_none());
+            let alive = sa.children.iter().filter(|c| c.delete_at.is_none() && c.waiting.is_none());
             let child = |c: &crate::sa::child::Child| ChildStatus {
                 id: c.id,
                 rule: c.config.rule.clone(),
-                inbound: c.inbound,
-                outbound: c.outbound,
+                inbound: c.first.inbound,
+                outbound: c.first.outbound,
+                form: c.form,
                 key_epoch: c.epoch,
             };
             IkeStatus {

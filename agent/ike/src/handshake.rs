@@ -1,6 +1,7 @@
 //! `IKE_SA_INIT` and `IKE_AUTH` (RFC 7296 §1.2). States are structs that are consumed: what a state no longer needs is gone.
 
 pub(crate) mod initiator;
+pub(crate) mod nat;
 pub(crate) mod ppk;
 pub(crate) mod proof;
 pub(crate) mod responder;
@@ -43,8 +44,8 @@ pub(crate) enum Failure {
     /// No common algorithms or traffic.
     #[error("no common {0}")]
     NothingInCommon(&'static str),
-    /// The peer does not do NAT traversal, so ESP in UDP is not possible.
-    #[error("peer does not support NAT traversal")]
+    /// ESP is to travel in UDP, and the peer does not know of that or has not agreed to it.
+    #[error("ESP is to travel in UDP (encap always), but the peer does not support NAT traversal")]
     NoEncapsulation,
     /// One of both ends may not do without a postquantum preshared key.
     #[error(transparent)]
@@ -52,6 +53,12 @@ pub(crate) enum Failure {
     /// No rule demands a child SA, and the peer sets no IKE SA up without one.
     #[error("no rule demands a child SA with the peer, and it sets no IKE SA up without one")]
     NeedsChild,
+    /// ESP is never to travel in UDP, and it has to.
+    #[error("a NAT is on the path or the peer says so, and encap never is configured")]
+    Encapsulated,
+    /// No rule of the peer can have the form that it wants on this path.
+    #[error("no rule fits the path: {0}")]
+    Hopeless(String),
     /// The peer answered with an error.
     #[error("peer answered {0:?}")]
     Refused(NotifyType),

@@ -51,24 +51,26 @@ impl KeylogLine {
         Self { table: KeylogTable::Ike, text: Zeroizing::new(text) }
     }
 
-    /// Builds the line of one half of a child SA.
+    /// Builds the line of one half of a child SA; AH hides nothing. Wireshark up to 4.0 takes sequence numbers for 32 bits: it
+    /// reads packets with longer ones, but holds their integrity check value for wrong.
     #[must_use]
-    pub fn esp(sa: &ChildSa, direction: Direction) -> Self {
+    pub fn esp(sa: &ChildSa, direction: Direction) -> Option<Self> {
+        let esp = sa.transform.esp()?;
         let (local, remote) = (sa.path.local.ip(), sa.path.remote.ip());
         let (source, destination) = match direction {
             Direction::Inbound => (remote, local),
             Direction::Outbound => (local, remote),
         };
         let family = if matches!(source, IpAddr::V4(_)) { "IPv4" } else { "IPv6" };
-        let cipher = sa.suite.cipher();
-        let (key, mac) = sa.keymat.expose().split_at_checked(cipher.encryption_len()).unwrap_or_default();
-        let (spi, key, mac) = (sa.spi, prefixed(key), prefixed(mac));
+        let cipher = esp.suite.cipher();
+        let (key, mac) = esp.keymat.expose().split_at_checked(cipher.encryption_len()).unwrap_or_default();
+        let (spi, key, mac) = (esp.spi, prefixed(key), prefixed(mac));
         let (encryption, integrity) = esp_names(cipher);
         let text = format!(
             "\"{family}\",\"{source}\",\"{destination}\",\"0x{spi}\",\"{encryption}\",\"{}\",\"{integrity}\",\"{}\"",
             *key, *mac
         );
-        Self { table: KeylogTable::Esp, text: Zeroizing::new(text) }
+        Some(Self { table: KeylogTable::Esp, text: Zeroizing::new(text) })
     }
 
     /// Returns the table that the line belongs to.

@@ -6,7 +6,7 @@ mod ppk;
 
 use espalier_crypto::{CryptoError, prf, prf_plus};
 use espalier_model::secret::Secret;
-use espalier_model::suite::{EspSuite, IkeEncryption, Prf};
+use espalier_model::suite::{IkeEncryption, Prf};
 
 use crate::wire::{IkeSpi, Nonce};
 
@@ -119,15 +119,14 @@ impl DerivationKey {
         Ok(Cut(stream.expose()).ike_keys(function, encryption))
     }
 
-    /// Derives the keys of a child SA pair, with the shared secret of its own key exchange if there was one.
+    /// Derives keys of this length for a child SA pair, with the shared secret of its own key exchange if there was one.
     ///
     /// # Errors
-    /// When the suite demands more than `prf+` yields, which those of the model never do.
-    pub fn child(&self, suite: EspSuite, shared: Option<&Secret>, nonces: &Nonces) -> Result<ChildKeys, CryptoError> {
+    /// When that is more than `prf+` yields, which no suite of the model demands.
+    pub fn child(&self, len: usize, shared: Option<&Secret>, nonces: &Nonces) -> Result<ChildKeys, CryptoError> {
         //= RFC 7296 §2.17: KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)
         let own = shared.map(Secret::expose).unwrap_or_default();
         let seed = [own, nonces.initiator.as_bytes(), nonces.responder.as_bytes()];
-        let len = suite.keymat_len();
         let stream = prf_plus(self.prf, self.secret.expose(), &seed, 2 * len)?;
         let mut rest = Cut(stream.expose());
         Ok(ChildKeys { initiator: rest.take(len), responder: rest.take(len) })

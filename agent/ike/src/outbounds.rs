@@ -72,7 +72,8 @@ impl Outbounds {
 
 #[cfg(test)]
 mod tests {
-    use espalier_model::sa::{ChildSa, SaSelectors, Spi, UsageLimits};
+    use espalier_model::profile::Mode;
+    use espalier_model::sa::{ChildSa, Encapsulation, Keyed, SaSelectors, Spi, Transform, UsageLimits};
     use espalier_model::secret::Secret;
     use espalier_model::suite::EspSuite;
 
@@ -83,9 +84,16 @@ mod tests {
         OutboundSa(ChildSa {
             id: ChildId(id),
             rule: rule(),
-            spi: Spi::try_from(0x1000).unwrap(),
-            suite: EspSuite::Aes256Gcm16,
-            keymat: Secret::from(&[0; 36][..]),
+            transform: Transform::Esp(Keyed {
+                spi: Spi::try_from(0x1000).unwrap(),
+                suite: EspSuite::Aes256Gcm16,
+                keymat: Secret::from(&[0; 36][..]),
+                esn: true,
+            }),
+            mode: Mode::Tunnel,
+            encapsulation: Encapsulation::Udp,
+            originals: None,
+            padding: true,
             selectors: SaSelectors { local: vec![], remote: vec![] },
             path: UdpPath { local: address, remote: address },
             replay_window: 64,

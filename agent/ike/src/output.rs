@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use espalier_model::identity::Identity;
+use espalier_model::identity::{Identity, Name};
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
 use thiserror::Error;
 
@@ -34,6 +34,15 @@ pub enum Output {
     Down(Identity, DownReason),
     /// Somebody at this address opened an IKE SA, but has not proven to be a peer.
     TurnedAway(SocketAddr, DownReason),
+    /// No child SA came of an offer of ours or of the peer's.
+    ChildRefused {
+        /// The peer.
+        peer: Identity,
+        /// The rule that it was for, where one shares the traffic.
+        rule: Option<Name>,
+        /// What was offered, what was wanted, and which field decides.
+        reason: String,
+    },
     /// Keys for Wireshark.
     Keylog(KeylogLine),
 }

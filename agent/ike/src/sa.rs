@@ -1,14 +1,20 @@
 //! An IKE SA once it stands: what it keeps count of, how it lives, and how it is replaced.
 
+pub(crate) mod adopt;
 pub(crate) mod auth_lifetime;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod exchange;
+pub(crate) mod form;
 mod inform;
+mod limits;
 pub(crate) mod opener;
+pub(crate) mod pair;
 pub(crate) mod patience;
+pub(crate) mod refusal;
 mod rekey_ike;
 pub(crate) mod sealer;
+mod transport;
 mod upkeep;
 pub(crate) mod window;

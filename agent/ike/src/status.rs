@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use espalier_model::identity::{Identity, Name};
 use espalier_model::plan::PpkId;
-use espalier_model::sa::{ChildId, Spi, UdpPath};
+use espalier_model::sa::{ChildId, Form, Spi, UdpPath};
 
 use crate::keymat::IkeSpis;
 
@@ -36,10 +36,12 @@ pub struct ChildStatus {
     pub id: ChildId,
     /// The rule that demanded it.
     pub rule: Name,
-    /// Our inbound SPI.
+    /// Our inbound SPI; of ESP inside AH that of ESP.
     pub inbound: Spi,
     /// The peer's inbound SPI.
     pub outbound: Spi,
+    /// In what form its packets travel.
+    pub form: Form,
     /// The rotation of keys under which it was set up.
     pub key_epoch: u64,
 }

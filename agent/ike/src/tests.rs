@@ -1,6 +1,7 @@
 //! Two endpoints that talk to each other over a wire in memory, in virtual time.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use espalier_crypto::SigningKey;
@@ -16,6 +17,7 @@ use super::*;
 mod authentication;
 mod childless;
 mod first_exchange;
+mod forms;
 mod fragments;
 mod housekeeping;
 mod ppk;
@@ -29,12 +31,16 @@ struct Node {
     up: usize,
     down: Vec<DownReason>,
     removed: Vec<Direction>,
+    refused: Vec<String>,
+    address: IpAddr,
 }
 
 struct Pair {
     now: Now,
     nodes: [Node; 2],
     wire: Vec<(usize, UdpPath, Vec<u8>)>,
+    /// The end that is behind a NAT, and the address that the other one sees.
+    nat: Option<(usize, IpAddr)>,
 }
 
 const UNIX: u64 = 1_790_000_000;
@@ -78,13 +84,14 @@ fn psk(text: &str) -> Auth {
 fn node(side: usize, certificate: Option<CertificateIdentity>, trust: Vec<Vec<u8>>) -> Node {
     let identity = LocalIdentity { id: id(side), certificate };
     let config = EndpointConfig { identity, trust, revoked: BTreeSet::new(), keylog: false };
+    let address = format!("192.0.2.{side}").parse().unwrap();
     let endpoint = Endpoint::new(config, [u8::try_from(side).unwrap(); 32]).unwrap();
-    Node { endpoint, inbound: vec![], outbound: vec![], up: 0, down: vec![], removed: vec![] }
+    Node { endpoint, inbound: vec![], outbound: vec![], up: 0, down: vec![], removed: vec![], refused: vec![], address }
 }
 
 impl Pair {
     fn new(nodes: [Node; 2]) -> Self {
-        Self { now: Now { instant: Instant::now(), unix: UNIX }, nodes, wire: Vec::new() }
+        Self { now: Now { instant: Instant::now(), unix: UNIX }, nodes, wire: Vec::new(), nat: None }
     }
 
     fn with_peers(peers: [PeerConfig; 2]) -> Self {
@@ -113,6 +120,7 @@ impl Pair {
                     Output::Up(..) => node.up += 1,
                     Output::Replaced(..) | Output::MovePath(..) => {}
                     Output::Down(_, reason) | Output::TurnedAway(_, reason) => node.down.push(reason),
+                    Output::ChildRefused { reason, .. } => node.refused.push(reason),
                     Output::Keylog(_) => {}
                 }
             }
@@ -120,7 +128,15 @@ impl Pair {
     }
 
     fn deliver(&mut self, to: usize, path: UdpPath, datagram: &[u8]) {
-        let seen = UdpPath { local: path.remote, remote: path.local };
+        let mut seen = UdpPath { local: path.remote, remote: path.local };
+        if let Some((inside, outside)) = self.nat {
+            let own = self.nodes[inside].address;
+            if to == inside {
+                seen.local.set_ip(own);
+            } else {
+                seen.remote.set_ip(outside);
+            }
+        }
         self.nodes[to].endpoint.handle_datagram(self.now, seen, datagram);
         self.collect();
     }
@@ -158,15 +174,22 @@ impl Pair {
         );
         for (sends, receives) in [(left, right), (right, left)] {
             let (out, into) = (&sends.outbound[0], &receives.inbound[0]);
-            assert!(out.spi == into.spi && out.keymat == into.keymat);
+            assert!(halves_match(out, into));
             assert_eq!(
                 (out.selectors.local.clone(), out.path.local),
                 (into.selectors.remote.clone(), into.path.remote)
             );
             assert_eq!((out.path.local.port(), out.path.remote.port()), (4500, 4500));
         }
-        assert!(left.outbound[0].keymat != left.inbound[0].keymat);
+        let key = |sa: &ChildSa| sa.transform.esp().unwrap().keymat.clone();
+        assert!(key(&left.outbound[0]) != key(&left.inbound[0]));
     }
+}
+
+/// Tells whether what one end sends with is what the other receives with.
+fn halves_match(sends: &ChildSa, receives: &ChildSa) -> bool {
+    let (out, into) = (sends.transform.esp().unwrap(), receives.transform.esp().unwrap());
+    out.spi == into.spi && out.keymat == into.keymat && sends.form() == receives.form()
 }
 
 #[test]
@@ -234,7 +257,7 @@ fn every_algorithm_sets_up_both_sas() {
     }
     for suite in EspSuite::ALL {
         let pair = set_up(&|profile| profile.esp = vec![*suite]);
-        let sa = &pair.nodes[0].outbound[0];
+        let sa = pair.nodes[0].outbound[0].transform.esp().unwrap();
         assert_eq!((sa.suite, sa.keymat.expose().len()), (*suite, suite.keymat_len()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{PeerStatus, Status};
+use super::{ChildStatus, PeerStatus, Status};
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +53,11 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
     if let Some(ppk) = &peer.ppk {
         writeln!(f, "{:width$}  postquantum preshared key {ppk}", "")?;
     }
+    for child in &peer.children {
+        let esn = if child.esn { "esn" } else { "no esn" };
+        let ChildStatus { rule, suite, mode, around, .. } = child;
+        writeln!(f, "{:width$}  rule {rule}: {suite}, {mode}, {esn}, in {around}", "")?;
+    }
     peer.missing.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}", ""))
 }
 
@@ -71,13 +76,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::status::{ChildStatus, ControllerStatus, Traffic};
+    use crate::status::{ControllerStatus, Traffic};
 
     fn status() -> Status {
         let child = ChildStatus {
             rule: "default".to_owned(),
             spi_in: 1,
             spi_out: 2,
+            suite: "aes256gcm16".to_owned(),
+            mode: "tunnel".to_owned(),
+            esn: true,
+            around: "udp".to_owned(),
             received: Traffic { packets: 5, bytes: 500 },
             sent: Traffic { packets: 7, bytes: 700 },
             replayed: 0,
@@ -117,6 +126,7 @@ mod tests {
             "NOT connected (connection refused)",
             "1 of 2 up",
             "1h1m",
+            "rule default: aes256gcm16, tunnel, esn, in udp",
             "no child SA for rule default",
             "3  replayed",
             "key ppk-1",

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::identity::{Identity, Name};
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{Encap, Profile, ProfileError};
 use crate::selector::{PortRange, Protocol, TrafficSelector};
 
 pub use ppk::{PlannedPpk, PpkId, PpkIdError};
+
+mod forms;
 
 /// What one node has to do, whole. Lists are sets: order carries no meaning, rules are ordered by [`Rule::rank`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub struct NodePlan {
     /// Prefixes that are dropped unless a rule protects or bypasses them.
     #[serde(default)]
     pub strict: Vec<IpNet>,
-    /// Profiles that peers and rules name; `default` need not be written.
+    /// Profiles that peers and rules name; those of [`BUILT_IN`](crate::profile::BUILT_IN) need not be written.
     #[serde(default)]
     pub profiles: Vec<Profile>,
     /// Everyone this node speaks IKE with.
@@ -86,6 +88,9 @@ pub struct PlannedPeer {
     /// Plan file only: the postquantum preshared key that is mixed into the keys of the IKE SA (RFC 8784).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppk: Option<PlannedPpk>,
+    /// Whether ESP travels in UDP, against the peer's profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encap: Option<Encap>,
 }
 
 /// How a pair proves identities to each other.
@@ -181,6 +186,18 @@ pub enum PlanError {
     /// A profile that cannot work.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A rule that cannot have the form of packets that its profile asks for.
+    #[error("rule {rule}: profile {profile}: {field}: {why}")]
+    Form {
+        /// The rule.
+        rule: Name,
+        /// Its profile.
+        profile: Name,
+        /// The field of the profile.
+        field: &'static str,
+        /// Why, and the way out.
+        why: String,
+    },
     /// A certificate peer, but the node has no certificate or no trust.
     #[error("peer {0} proves itself by certificate: the plan needs node.certificate, node.key and trust")]
     NoCertificate(Identity),
@@ -230,14 +247,15 @@ impl NodePlan {
             return Err(PlanError::Empty { place: "node".to_owned(), list: "endpoints" });
         }
         self.peers.iter().try_for_each(|peer| self.known_profile(format!("peer {}", peer.id), &peer.profile))?;
-        self.rules.iter().try_for_each(|rule| self.check_rule(rule))
+        self.rules.iter().try_for_each(|rule| self.check_rule(rule))?;
+        self.check_forms()
     }
 
-    /// Returns the profile of this name; `default` always exists.
+    /// Returns the profile of this name: a written one, or one that is built in.
     #[must_use]
     pub fn profile(&self, name: &Name) -> Option<Profile> {
         let written = self.profiles.iter().find(|p| p.name == *name).cloned();
-        written.or_else(|| (*name == default_profile()).then(|| Profile::standard(name.clone())))
+        written.or_else(|| Profile::built_in(name))
     }
 
     fn known_profile(&self, place: String, name: &Name) -> Result<(), PlanError> {

@@ -6,14 +6,29 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::identity::Name;
-use crate::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
+use crate::suite::{AhSuite, EspSuite, IkeEncryption, KeyExchange, Prf};
 
-/// Algorithms in order of preference, and lifetimes. Every list must hold at least one element.
+pub use built_in::BUILT_IN;
+pub use form::{Confidentiality, Encap, Esn, Mode, Protection};
+
+mod built_in;
+mod form;
+
+/// Algorithms in order of preference, the form of packets, and lifetimes. Every list must hold at least one element.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Profile {
     /// The name that peers and rules refer to.
     pub name: Name,
+    /// What of a packet a child SA carries; default `tunnel`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Which protocol protects packets; default `esp`.
+    #[serde(default)]
+    pub protection: Protection,
+    /// Whether packets must be secret; default `required`: a list of suites that holds one without encryption is refused.
+    #[serde(default)]
+    pub confidentiality: Confidentiality,
     /// Encryption of IKE messages.
     #[serde(default = "default_ike_encryption")]
     pub ike_encryption: Vec<IkeEncryption>,
@@ -23,15 +38,31 @@ pub struct Profile {
     /// Key exchange methods, for the IKE SA and for each child that is rekeyed (perfect forward secrecy).
     #[serde(default = "default_key_exchange")]
     pub key_exchange: Vec<KeyExchange>,
-    /// Suites of the child SAs.
+    /// Suites of the child SAs with ESP.
     #[serde(default = "default_esp")]
     pub esp: Vec<EspSuite>,
+    /// Suites of the child SAs with AH.
+    #[serde(default = "default_ah")]
+    pub ah: Vec<AhSuite>,
+    /// Whether sequence numbers have 64 bits; default `preferred`.
+    #[serde(default)]
+    pub esn: Esn,
+    /// Whether ESP travels in UDP; default `always`. Counts in the profile of a peer, which may overrule it.
+    #[serde(default)]
+    pub encap: Encap,
     /// Seconds until an IKE SA is rekeyed; default 14,400. A random tenth is taken off, so that a fleet spreads out.
     #[serde(default = "default_ike_lifetime")]
     pub ike_rekey_seconds: u32,
     /// Seconds until a child SA is rekeyed; default 3,600. A random tenth is taken off.
     #[serde(default = "default_child_lifetime")]
     pub child_rekey_seconds: u32,
+    /// Packets in one direction after which a child SA is rekeyed, at least 1,000; no such limit where nothing is written.
+    /// A random tenth is taken off. At twice as many the SA carries nothing more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_rekey_packets: Option<u64>,
+    /// Bytes of inner packets in one direction after which a child SA is rekeyed, at least 100,000; otherwise as packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_rekey_bytes: Option<u64>,
     /// Seconds without a packet from the peer until its liveness is checked; default 10.
     #[serde(default = "default_liveness")]
     pub liveness_seconds: u32,
@@ -56,6 +87,18 @@ pub enum ProfileError {
     /// A lifetime too short to hand over in.
     #[error("profile {0}: {1} must be at least {2} seconds")]
     TooShort(Name, &'static str, u32),
+    /// A limit of use too low to hand over in.
+    #[error("profile {0}: {1} must be at least {2}")]
+    TooFew(Name, &'static str, u64),
+    /// A suite that leaves packets readable where they must be secret.
+    #[error("profile {0}: esp: {1} does not encrypt; leave it out, or write \"confidentiality: none\"")]
+    NotSecret(Name, EspSuite),
+    /// A suite that encrypts where none should.
+    #[error("profile {0}: esp: {1} encrypts, against \"confidentiality: none\"; name suites such as aes256gmac")]
+    Secret(Name, EspSuite),
+    /// AH where packets must be secret.
+    #[error("profile {0}: protection ah encrypts nothing; write \"confidentiality: none\", or protection ah+esp")]
+    AhNotSecret(Name),
 }
 
 impl Profile {
@@ -64,12 +107,20 @@ impl Profile {
     pub fn standard(name: Name) -> Self {
         Self {
             name,
+            mode: Mode::default(),
+            protection: Protection::default(),
+            confidentiality: Confidentiality::default(),
             ike_encryption: default_ike_encryption(),
             prf: default_prf(),
             key_exchange: default_key_exchange(),
             esp: default_esp(),
+            ah: default_ah(),
+            esn: Esn::default(),
+            encap: Encap::default(),
             ike_rekey_seconds: default_ike_lifetime(),
             child_rekey_seconds: default_child_lifetime(),
+            child_rekey_packets: None,
+            child_rekey_bytes: None,
             liveness_seconds: default_liveness(),
             replay_window: default_replay_window(),
             childless: false,
@@ -86,6 +137,7 @@ impl Profile {
             ("prf", self.prf.is_empty()),
             ("key-exchange", self.key_exchange.is_empty()),
             ("esp", self.esp.is_empty()),
+            ("ah", self.ah.is_empty()),
         ];
         if let Some((field, _)) = lists.iter().find(|(_, empty)| *empty) {
             return Err(ProfileError::Empty(self.name.clone(), field));
@@ -98,9 +150,31 @@ impl Profile {
             ("child-rekey-seconds", self.child_rekey_seconds, 2),
             ("liveness-seconds", self.liveness_seconds, 1),
         ];
-        match times.iter().find(|(_, value, least)| value < least) {
-            Some((field, _, least)) => Err(ProfileError::TooShort(self.name.clone(), field, *least)),
-            None => Ok(()),
+        if let Some((field, _, least)) = times.iter().find(|(_, value, least)| value < least) {
+            return Err(ProfileError::TooShort(self.name.clone(), field, *least));
+        }
+        let limits = [
+            ("child-rekey-packets", self.child_rekey_packets, 1_000),
+            ("child-rekey-bytes", self.child_rekey_bytes, 100_000),
+        ];
+        if let Some((field, _, least)) = limits.iter().find(|(_, limit, least)| limit.is_some_and(|l| l < *least)) {
+            return Err(ProfileError::TooFew(self.name.clone(), field, *least));
+        }
+        self.check_confidentiality()
+    }
+
+    fn check_confidentiality(&self) -> Result<(), ProfileError> {
+        let name = || self.name.clone();
+        let other = |encrypts: bool| self.esp.iter().copied().find(|suite| suite.encrypts() == encrypts);
+        match (self.protection, self.confidentiality) {
+            (Protection::Ah, Confidentiality::None) => Ok(()),
+            (Protection::Ah, Confidentiality::Required) => Err(ProfileError::AhNotSecret(name())),
+            (Protection::Esp | Protection::AhEsp, Confidentiality::Required) => {
+                other(false).map_or(Ok(()), |suite| Err(ProfileError::NotSecret(name(), suite)))
+            }
+            (Protection::Esp | Protection::AhEsp, Confidentiality::None) => {
+                other(true).map_or(Ok(()), |suite| Err(ProfileError::Secret(name(), suite)))
+            }
         }
     }
 
@@ -139,6 +213,10 @@ fn default_esp() -> Vec<EspSuite> {
     vec![EspSuite::Aes256Gcm16, EspSuite::Aes128Gcm16]
 }
 
+fn default_ah() -> Vec<AhSuite> {
+    vec![AhSuite::Sha256, AhSuite::Sha384, AhSuite::Sha512]
+}
+
 const fn default_ike_lifetime() -> u32 {
     14_400
 }
@@ -154,3 +232,6 @@ const fn default_liveness() -> u32 {
 const fn default_replay_window() -> u32 {
     1_024
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,14 @@ use std::num::NonZeroU32;
 use thiserror::Error;
 
 use crate::identity::Name;
-use crate::secret::Secret;
+use crate::profile::Mode;
 use crate::selector::{Flow, TrafficSelector};
-use crate::suite::EspSuite;
 
-/// An ESP SPI. Values 0 to 255 are reserved (RFC 4303 §2.1) and cannot be built.
+pub use form::{Encapsulation, Form, Keyed, OriginalAddresses, Transform};
+
+mod form;
+
+/// An SPI of ESP or AH. Values 0 to 255 are reserved (RFC 4303 §2.1) and cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spi(NonZeroU32);
 
@@ -84,7 +87,7 @@ pub struct SaSelectors {
 pub struct UsageLimits {
     /// Packets after which a rekey is asked for.
     pub soft_packets: u64,
-    /// Packets that are never exceeded; at most 2^32 - 1 without extended sequence numbers.
+    /// Packets that are never exceeded; without extended sequence numbers 2^32 - 1, whatever stands here.
     pub hard_packets: u64,
     /// Bytes after which a rekey is asked for.
     pub soft_bytes: u64,
@@ -99,20 +102,38 @@ pub struct ChildSa {
     pub id: ChildId,
     /// The policy rule that demanded it; the data plane admits a packet only through an SA of the rule that it matches.
     pub rule: Name,
-    /// The SPI on the wire: ours inbound, the peer's outbound.
-    pub spi: Spi,
-    /// The transform.
-    pub suite: EspSuite,
-    /// Key and salt, as long as the suite demands.
-    pub keymat: Secret,
+    /// How packets are protected.
+    pub transform: Transform,
+    /// What of a packet is carried.
+    pub mode: Mode,
+    /// What is around it. With [`Encapsulation::Ip`] the ports of the path mean nothing.
+    pub encapsulation: Encapsulation,
+    /// What the peer's transport checksums are made of, where that is not what packets show.
+    pub originals: Option<OriginalAddresses>,
+    /// Whether the peer takes packets that are padded to hide their length (RFC 4303 §2.7).
+    pub padding: bool,
     /// What it may carry.
     pub selectors: SaSelectors,
-    /// Where its UDP datagrams go, or come from.
+    /// Where its packets go, or come from.
     pub path: UdpPath,
     /// Packets of the anti-replay window; only the inbound half uses it.
     pub replay_window: u32,
     /// Limits of use.
     pub limits: UsageLimits,
+}
+
+impl ChildSa {
+    /// Returns the form as people read it.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        Form {
+            esp: self.transform.esp().map(|esp| esp.suite),
+            ah: self.transform.ah().map(|ah| ah.suite),
+            esn: self.transform.esn(),
+            mode: self.mode,
+            encapsulation: self.encapsulation,
+        }
+    }
 }
 
 /// The inbound half of a child SA.
@@ -128,8 +149,8 @@ impl fmt::Debug for ChildSa {
         f.debug_struct("ChildSa")
             .field("id", &self.id)
             .field("rule", &self.rule)
-            .field("spi", &self.spi)
-            .field("suite", &self.suite)
+            .field("transform", &self.transform)
+            .field("mode", &self.mode)
             .field("path", &self.path)
             .finish_non_exhaustive()
     }

@@ -5,19 +5,17 @@
 
 mod cipher;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 pub use cipher::{AesKey, Cipher, Hmac};
 
 /// Declares an enum whose values have one name each, in documents as in logs.
 macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:expr])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$attribute:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $name {
-            $($(#[doc = $doc])* #[serde(rename = $text)] $variant,)*
+            $($(#[$attribute])* #[serde(rename = $text)] $variant,)*
         }
 
         impl $name {
@@ -33,13 +31,14 @@ macro_rules! named {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
             }
         }
     };
 }
+pub(crate) use named;
 
 named! {
     /// An ESP suite. Counter modes and CBC come with HMAC; `null` is authenticated, but not encrypted, and so is `gmac`.
@@ -211,6 +210,12 @@ impl EspSuite {
             Self::NullSha384 => Cipher::Null(Sha384),
             Self::NullSha256 => Cipher::Null(Sha256),
         }
+    }
+
+    /// Tells whether it keeps packets secret: GMAC and `null` only keep them authentic.
+    #[must_use]
+    pub const fn encrypts(self) -> bool {
+        !matches!(self.cipher(), Cipher::Gmac(_) | Cipher::Null(_))
     }
 
     /// Returns the length of the keying material in bytes: key, salt, then the key of HMAC (RFC 7296 §2.17).

@@ -31,6 +31,10 @@ impl Endpoint {
         for config in configs {
             let (id, config) = (config.id.clone(), Arc::new(config));
             if let Some(peer) = before.remove(&id) {
+                // Only the first exchange says whether ESP travels in UDP.
+                if peer.config.profile.encap != config.profile.encap && peer.sa.is_some() {
+                    self.peer_timers.set(&id, Some(now.instant));
+                }
                 self.peers.insert(id, Peer { config, ..peer });
                 continue;
             }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use espalier_crypto::{KeyShare, Method};
-use espalier_model::sa::{Spi, UdpPath};
+use espalier_model::sa::UdpPath;
 use espalier_model::suite::KeyExchange;
 
+use super::nat::{Ends, Nat};
 use super::ppk::{self, Mixed};
 use super::proof::Covered;
-use super::{Failure, floated, fragmentation_notify};
+use super::{Failure, fragmentation_notify};
 use crate::auth::HashAlgorithms;
-use crate::config::{ChildConfig, PeerConfig};
+use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
 use crate::keylog::KeylogLine;
@@ -18,17 +19,20 @@ use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
-use crate::sa::child::{self, Seed};
+use crate::sa::child::{self, Asked, Seed};
 use crate::sa::create_child::{epoch_notify, life_notify, told_life};
 use crate::sa::established::{Established, Parts};
+use crate::sa::form;
 use crate::sa::opener::Opener;
+use crate::sa::pair;
+use crate::sa::refusal::Refusal;
 use crate::sa::sealer::Sealer;
 use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
     ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType, Payload,
-    SpiField,
+    ProtocolId, SpiField,
 };
 
 /// Waits for the response to `IKE_SA_INIT`.
@@ -61,7 +65,8 @@ pub(crate) struct AuthSent {
     pub(crate) opening: Opener,
     response: Vec<u8>,
     path: UdpPath,
-    child: Option<(ChildConfig, Spi)>,
+    nat: Nat,
+    child: Option<Asked>,
     epoch: u64,
     identity_epoch: u64,
     pub(crate) alone: bool,
@@ -94,7 +99,7 @@ impl InitSent {
         let (spi, nonce) = (cx.ike_spi(), cx.nonce());
         let share = KeyShare::generate(group)?;
         let requests = Requests::starting_at(0);
-        let nat = cx.nat_detection(IkeSpis { initiator: spi, responder: IkeSpi::ZERO }, path);
+        let nat = cx.nat_detection(IkeSpis { initiator: spi, responder: IkeSpi::ZERO }, path, peer.profile.encap);
         let (cookie, message, trips) = (None, Vec::new(), 0);
         let state = Self { peer, requests, spi, share, nonce, cookie, nat, message, path, trips, alone };
         Ok((spi, state.send(cx)?))
@@ -179,12 +184,11 @@ impl InitSent {
         if !sent || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO {
             return Err(Failure::NothingInCommon("key exchange method"));
         }
-        if content.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_none() {
-            return Err(Failure::NoEncapsulation);
-        }
         let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
         let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
         let spis = IkeSpis { initiator: self.spi, responder };
+        let nat = Nat::of(content, spis, self.path, self.peer.profile.encap);
+        nat.check(self.peer.profile.encap)?;
         let nonces = Nonces { initiator: self.nonce, responder: nonce };
         let shared = self.share.agree(&theirs.data)?;
         let suite = selected.suite;
@@ -193,13 +197,14 @@ impl InitSent {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
         let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let child = first_child(&self.peer, content)?.map(|config| (config, cx.child_spi()));
+        let path = nat.path(self.path);
+        let child = first_child(cx, &self.peer, &Ends { path, nat }, content)?;
         let mixed = ppk::wanted(&self.peer, content)?.map(|ppk| Mixed::new(ppk, &auth, &keys)).transpose()?;
         let mut state = AuthSent {
             sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
             opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
-            //= RFC 7296 §2.23: after the first exchange both ends use port 4500
-            path: floated(self.path),
+            path,
+            nat,
             requests: Requests::starting_at(1),
             response: response.to_vec(),
             epoch: self.peer.key_epoch,
@@ -236,12 +241,12 @@ impl AuthSent {
             let plain = Covered { sk_p: &self.auth.sk_pi, ..covered };
             payloads.extend(ppk::name(ppk, || plain.prove(cx, &self.auth, &self.peer, hashes))?);
         }
-        if let Some((config, spi)) = &self.child {
-            payloads.push(Payload::SecurityAssociation(proposal::offer_child(
-                &config.profile,
-                ChildExchange::Auth,
-                *spi,
-            )));
+        if let Some(asked) = &self.child {
+            let config = &asked.config;
+            payloads.extend(form::notifies(config, None));
+            payloads.extend(pair::notify(asked.part, |_| None));
+            let offered = form::offer(&config.profile, asked.protocol(), asked.exchange, asked.inbound);
+            payloads.push(Payload::SecurityAssociation(offered));
             payloads.push(Payload::SelectorsInitiator(config.local.clone()));
             payloads.push(Payload::SelectorsResponder(config.remote.clone()));
         }
@@ -301,13 +306,13 @@ impl AuthSent {
             mixed.id
         });
         let epoch = self.epoch;
-        let exchange = ChildExchange::Auth;
-        let child = self.child.take().and_then(|(config, spi)| child::accept(config, spi, exchange, epoch, &content));
+        let asked = self.child.take();
         let parts = Parts {
             peer: self.peer,
             spis: self.spis,
             initiator: true,
             path: self.path,
+            nat: self.nat,
             keys: self.keys,
             sealing: self.sealing,
             opening: self.opening,
@@ -324,21 +329,40 @@ impl AuthSent {
         };
         let mut established = Established::new(cx, parts);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same
-        if let Some((agreed, _)) = child {
-            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, switch)?;
+        if let Some(asked) = asked {
+            match child::accept(&asked, &established.ends(), &content) {
+                Ok((agreed, _)) => {
+                    established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, switch, None)?;
+                }
+                Err(refusal) => established.refuse_first(cx, asked, refusal, &content),
+            }
         }
         Ok(established)
     }
 }
 
-/// Returns the child SA that `IKE_AUTH` asks for.
-fn first_child(peer: &PeerConfig, response: &Content) -> Result<Option<ChildConfig>, Failure> {
+/// Returns what to ask for in `IKE_AUTH`: the child of the first rule that fits the path.
+fn first_child(
+    cx: &mut Context<'_>,
+    peer: &PeerConfig,
+    ends: &Ends,
+    response: &Content,
+) -> Result<Option<Asked>, Failure> {
     //= RFC 6023 §3: IKE_AUTH goes without a child SA only to a responder that has announced it
     let childless = response.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
-    match peer.children.first() {
-        None if !childless => Err(Failure::NeedsChild),
-        Some(_) if childless && peer.profile.childless => Ok(None),
-        child => Ok(child.cloned()),
+    let fits = peer.children.iter().find(|config| child::hopeless(config, ends).is_none());
+    match (fits, peer.children.first()) {
+        (None, None) if !childless => Err(Failure::NeedsChild),
+        (Some(_), _) if childless && peer.profile.childless => Ok(None),
+        (Some(config), _) => {
+            let (inbound, exchange) = (cx.child_spi(), ChildExchange::Auth);
+            Ok(Some(Asked::first(config.clone(), inbound, exchange, peer.key_epoch)))
+        }
+        (None, Some(config)) => {
+            let why = Refusal::Nat.explain(&config.profile, ProtocolId::AH, &Content::default());
+            Err(Failure::Hopeless(format!("rule {}: {why}", config.rule)))
+        }
+        (None, None) => Ok(None),
     }
 }
 

@@ -8,6 +8,7 @@ use espalier_crypto::KeyShare;
 use espalier_model::sa::UdpPath;
 
 use super::initiator::{header, key_exchange};
+use super::nat::{Ends, Nat};
 use super::ppk::{self, Choice, Mixed};
 use super::proof::{Covered, Proof};
 use super::{Failure, childless_notify, fragmentation_notify};
@@ -20,15 +21,20 @@ use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
-use crate::sa::child::{self, Agreed, Seed};
+use crate::sa::child::{self, Agreed, Narrowed, Part, Refused, Seed};
 use crate::sa::create_child::{life_notify, told_epoch, told_life};
 use crate::sa::established::{Established, Parts};
+use crate::sa::form;
 use crate::sa::opener::Opener;
+use crate::sa::pair;
+use crate::sa::refusal::Refusal;
 use crate::sa::sealer::Sealer;
 use crate::sa::window::{Mark, Requests, Responses};
-use crate::wire::proposal::{self, ChildExchange};
+use crate::wire::proposal::{self, ChildExchange, ChildSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
-use crate::wire::{ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, SpiField};
+use crate::wire::{
+    ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, ProtocolId, SpiField,
+};
 
 /// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`. Anybody can make one, so it is small and does not live long.
 pub(crate) struct HalfOpen {
@@ -43,6 +49,7 @@ pub(crate) struct HalfOpen {
     sealing: Sealer,
     /// Keeps fragments of the `IKE_AUTH` request, no longer than the state itself lives.
     pub(crate) opening: Opener,
+    nat: Nat,
     request: Vec<u8>,
     response: Vec<u8>,
     hashes: HashAlgorithms,
@@ -104,7 +111,8 @@ impl HalfOpen {
             Payload::KeyExchange(key_exchange(method, &public)),
             Payload::Nonce(nonces.responder.clone()),
         ];
-        payloads.extend(cx.nat_detection(spis, path).map(Payload::Notify));
+        payloads.extend(cx.nat_detection(spis, path, peer.profile.encap).map(Payload::Notify));
+        let nat = Nat::of(&content, IkeSpis { initiator, responder: IkeSpi::ZERO }, path, peer.profile.encap);
         if !cx.config.trust.is_empty() {
             payloads.push(Payload::CertificateRequest(cx.trust.request()));
         }
@@ -133,6 +141,7 @@ impl HalfOpen {
             expires: cx.now.instant + LIFETIME,
             request: datagram.to_vec(),
             first: (initiator, path.remote),
+            nat,
             spis,
             responses,
             nonces,
@@ -164,6 +173,11 @@ impl HalfOpen {
                 return Err(failure);
             }
         };
+        if let Err(failure) = self.nat.check(peer.profile.encap) {
+            let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+            self.respond(cx, path, mark, &[Payload::Notify(notify)])?;
+            return Err(failure);
+        }
         let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
         let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
         let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
@@ -173,30 +187,20 @@ impl HalfOpen {
             self.keys.sk_d = mixed.sk_d;
             mixed.id
         });
-        let child = if content.proposals.is_some() {
-            //= RFC 7296 §5.1: a peer has child SAs for the traffic that is configured for its name, and no other
-            Some(child::narrow(peer.children.iter(), ChildExchange::Auth, &content))
-        } else {
-            None
-        };
         payloads.push(life_notify(cx.life));
         payloads.extend(auth_lifetime::notify(cx.now.instant, proof.as_ref()));
         let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
-        let agreed = match child {
-            Some(Ok((config, selectors, chosen))) => {
-                let outbound = chosen.spi.child().ok_or(Failure::Missing("SPI"))?;
-                let inbound = cx.child_spi();
-                payloads.push(Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, inbound)]));
-                payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
-                payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
-                let suite = chosen.suite.protection;
-                Some(Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch })
+        let ends = Ends { path, nat: self.nat };
+        let (agreed, refused) = match answer_child(cx, &peer, &ends, epoch, &content) {
+            Ok(None) => (None, None),
+            Ok(Some((agreed, answer))) => {
+                payloads.extend(answer);
+                (Some(agreed), None)
             }
-            Some(Err(refusal)) => {
-                payloads.push(Payload::Notify(Notify::new(refusal.notify(), Vec::new())));
-                None
+            Err(refused) => {
+                payloads.push(Payload::Notify(Notify::new(refused.0.notify(), Vec::new())));
+                (None, Some(refused))
             }
-            None => None,
         };
         let response = self.respond(cx, path, mark, &payloads)?;
         let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
@@ -205,6 +209,7 @@ impl HalfOpen {
             spis: self.spis,
             initiator: false,
             path,
+            nat: self.nat,
             keys: self.keys,
             sealing: self.sealing,
             opening: self.opening,
@@ -221,7 +226,11 @@ impl HalfOpen {
         };
         let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
-            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, Switch::WhenUsed)?;
+            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, Switch::WhenUsed, None)?;
+        }
+        if let Some((refusal, config)) = refused {
+            let protocol = config.as_ref().map_or(ProtocolId::ESP, |config| form::protocol(&config.profile));
+            established.refuse(cx, refusal, config.as_deref(), protocol, &content);
         }
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
         cx.transmit_all(path, &response);
@@ -268,6 +277,34 @@ impl HalfOpen {
         }
         Ok(datagrams)
     }
+}
+
+/// Answers the child SA of the request, if there is one: returns what is agreed, and the payloads that say so.
+fn answer_child(
+    cx: &mut Context<'_>,
+    peer: &PeerConfig,
+    ends: &Ends,
+    epoch: u64,
+    content: &Content,
+) -> Result<Option<(Agreed, Vec<Payload>)>, Refused> {
+    if content.proposals.is_none() {
+        return Ok(None);
+    }
+    //= RFC 7296 §5.1: a peer has child SAs for the traffic that is configured for its name, and no other
+    let narrowed = child::narrow(peer.children.iter(), ChildExchange::Auth, Part::Whole, ends, content);
+    let Narrowed { config, selectors, originals, chosen, part } = narrowed.map_err(child::owned)?;
+    let outbound = chosen.spi.child().ok_or((Refusal::Malformed, None))?;
+    let inbound = cx.child_spi();
+    let mut payloads = form::notifies(&config, Some(content));
+    payloads.extend(pair::notify(part, |_| None));
+    payloads.push(Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, inbound)]));
+    payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
+    payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
+    let ChildSuite { protection: suite, esn, .. } = chosen.suite;
+    let (padding, initiated) = (form::takes_padding(content), false);
+    let agreed =
+        Agreed { config, suite, esn, inbound, outbound, selectors, originals, padding, initiated, epoch, part };
+    Ok(Some((agreed, payloads)))
 }
 
 fn refuse(cx: &mut Context<'_>, initiator: IkeSpi, path: UdpPath, notify: Notify) -> Result<AfterRequest, Failure> {

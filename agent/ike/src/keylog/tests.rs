@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
-use espalier_model::sa::{ChildId, SaSelectors, Spi, UdpPath, UsageLimits};
+use espalier_model::profile::Mode;
+use espalier_model::sa::{ChildId, Encapsulation, Keyed, SaSelectors, Spi, Transform, UdpPath, UsageLimits};
 use espalier_model::suite::{EspSuite, IkeEncryption, Prf};
 
 use super::*;
@@ -33,9 +34,16 @@ fn an_esp_line_goes_the_way_of_its_packets() {
     let sa = ChildSa {
         id: ChildId(1),
         rule: "rule".parse().unwrap(),
-        spi: Spi::try_from(0x0c00_0001).unwrap(),
-        suite: EspSuite::Aes128Gcm16,
-        keymat: Secret::new(vec![0x0f; 20]),
+        transform: Transform::Esp(Keyed {
+            spi: Spi::try_from(0x0c00_0001).unwrap(),
+            suite: EspSuite::Aes128Gcm16,
+            keymat: Secret::new(vec![0x0f; 20]),
+            esn: false,
+        }),
+        mode: Mode::Tunnel,
+        encapsulation: Encapsulation::Udp,
+        originals: None,
+        padding: true,
         selectors: SaSelectors { local: vec![], remote: vec![] },
         path: UdpPath { local: end("10.0.0.1:4500"), remote: end("10.0.0.2:4500") },
         replay_window: 64,
@@ -43,9 +51,10 @@ fn an_esp_line_goes_the_way_of_its_packets() {
     };
     let key = "0f".repeat(20);
     let rest = format!("\"0x0c000001\",\"AES-GCM with 16 octet ICV [RFC4106]\",\"0x{key}\",\"NULL\",\"\"");
-    let out = KeylogLine::esp(&sa, Direction::Outbound);
+    let out = KeylogLine::esp(&sa, Direction::Outbound).unwrap();
     assert_eq!(out.text(), format!("\"IPv4\",\"10.0.0.1\",\"10.0.0.2\",{rest}"));
-    assert_eq!(KeylogLine::esp(&sa, Direction::Inbound).text(), format!("\"IPv4\",\"10.0.0.2\",\"10.0.0.1\",{rest}"));
+    let into = KeylogLine::esp(&sa, Direction::Inbound).unwrap();
+    assert_eq!(into.text(), format!("\"IPv4\",\"10.0.0.2\",\"10.0.0.1\",{rest}"));
     assert_eq!(out.table().name(), "esp_sa");
 }
 

@@ -1,5 +1,7 @@
 //! The expected values are computed apart from this code, with Python's `hmac` and `hashlib`, straight from the formulas.
 
+use espalier_model::suite::EspSuite;
+
 use super::*;
 
 struct Vector {
@@ -41,17 +43,17 @@ fn keys_are_those_of_an_independent_computation() {
         assert_eq!(auth.sk_pi.expose().len(), v.function.output_len());
         assert_eq!(auth.sk_pr.expose().len(), v.function.output_len());
 
-        let child = keys.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+        let child = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.child);
         let shared = Secret::new(bytes(200, 32));
-        let child = keys.sk_d.child(EspSuite::Aes128Gcm16, Some(&shared), &nonces(0, 64)).unwrap();
+        let child = keys.sk_d.child(EspSuite::Aes128Gcm16.keymat_len(), Some(&shared), &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.secret_child);
 
         let swapped = IkeSpis { initiator: SPIS.responder, responder: SPIS.initiator };
         let encryption = IkeEncryption::Aes256Gcm16;
         let next = keys.sk_d.rekeyed(Prf::HmacSha256, encryption, &shared, &nonces(10, 50), swapped).unwrap();
         assert_eq!([hex(&next.sk_ei), hex(&next.sk_er)], v.rekeyed);
-        let child = next.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+        let child = next.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.rekeyed_child);
     }
 }
@@ -71,8 +73,8 @@ fn integrity_keys_stand_before_encryption_keys() {
     assert_eq!((keys.sk_ei.expose().len(), keys.sk_er.expose().len()), (20, 20), "with the salt of CTR");
     assert_eq!(auth.sk_pi.expose().len(), 32);
 
-    let child = keys.sk_d.child(EspSuite::Aes256CbcSha512, None, &nonces(0, 64)).unwrap();
-    let aead = keys.sk_d.child(EspSuite::Aes256Gcm16, None, &nonces(0, 64)).unwrap();
+    let child = keys.sk_d.child(EspSuite::Aes256CbcSha512.keymat_len(), None, &nonces(0, 64)).unwrap();
+    let aead = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
     assert_eq!((child.initiator.expose().len(), child.responder.expose().len()), (96, 96));
     assert_eq!(child.initiator.expose()[..36], *aead.initiator.expose());
     assert_eq!(child.initiator.expose()[36..72], *aead.responder.expose());

@@ -8,9 +8,13 @@ use espalier_model::sa::ChildId;
 use espalier_model::suite::KeyExchange;
 use rand::RngExt;
 
-use super::child::{self, Agreed, Seed};
+use super::adopt::Adopted;
+use super::child::{self, Agreed, Asked, Narrowed, Part, Refused, Seed};
 use super::established::{Established, Fate, GRACE, Stage};
 use super::exchange::{ChildOffer, Exchange, Rival};
+use super::form;
+use super::pair::{self, Told};
+use super::refusal::{self, Refusal};
 use crate::config::ChildConfig;
 use crate::content::Content;
 use crate::context::Context;
@@ -18,7 +22,8 @@ use crate::handshake::Failure;
 use crate::handshake::initiator::key_exchange;
 use crate::keymat::Nonces;
 use crate::outbounds::Switch;
-use crate::wire::proposal::{self, ChildExchange};
+use crate::output::Output;
+use crate::wire::proposal::{self, ChildExchange, ChildSuite};
 use crate::wire::{ExchangeType, KeyExchangeData, Notify, NotifyType, Payload, ProtocolId};
 
 /// What to answer a request, and what comes of it.
@@ -33,24 +38,43 @@ impl Established {
         replaces: Option<ChildId>,
         group: Option<KeyExchange>,
     ) -> Result<(), Failure> {
+        if let Some(why) = child::hopeless(&config, &self.ends()) {
+            self.refuse(cx, why, Some(&config), ProtocolId::AH, &Content::default());
+            self.try_later(cx, config.rule, replaces);
+            return Ok(());
+        }
+        let asked = Asked::first(config, cx.child_spi(), ChildExchange::Create, self.parts.peer.key_epoch);
+        self.ask(cx, asked, replaces, group)
+    }
+
+    /// Asks for one SA.
+    pub(super) fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        replaces: Option<ChildId>,
+        group: Option<KeyExchange>,
+    ) -> Result<(), Failure> {
+        let Asked { config, inbound, exchange, epoch, part } = &asked;
         let preferred = config.profile.key_exchange.first().copied();
         //= RFC 7296 §1.3: the KE payload is of the method that the peer has demanded, or else of our first
         let group = group.or(preferred).ok_or(Failure::NothingInCommon("key exchange method"))?;
-        let epoch = self.parts.peer.key_epoch;
-        let (inbound, nonce, share) = (cx.child_spi(), cx.nonce(), KeyShare::generate(group)?);
+        let (nonce, share) = (cx.nonce(), KeyShare::generate(group)?);
         let mut payloads = Vec::new();
-        let old = replaces.and_then(|id| self.children.iter().find(|c| c.id == id));
+        let old = replaces.and_then(|id| self.children.iter().find(|c| c.id == id)).map(|c| c.first);
         //= RFC 7296 §1.3.3: REKEY_SA names the inbound half of what is replaced
-        payloads.extend(old.map(|c| Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, c.inbound))));
-        payloads.extend(epoch_notify(epoch));
-        let exchange = ChildExchange::Create;
-        payloads.push(Payload::SecurityAssociation(proposal::offer_child(&config.profile, exchange, inbound)));
+        payloads.extend(old.map(|sa| Payload::Notify(Notify::about(NotifyType::REKEY_SA, sa.protocol, sa.inbound))));
+        payloads.extend(epoch_notify(*epoch));
+        payloads.extend(form::notifies(config, None));
+        payloads.extend(self.pair_notify(*part));
+        let offered = form::offer(&config.profile, asked.protocol(), *exchange, *inbound);
+        payloads.push(Payload::SecurityAssociation(offered));
         payloads.push(Payload::Nonce(nonce.clone()));
         //= RFC 7296 §1.3: the offer has the method of the KE payload
         payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         payloads.push(Payload::SelectorsInitiator(config.local.clone()));
         payloads.push(Payload::SelectorsResponder(config.remote.clone()));
-        let offer = ChildOffer { config, inbound, nonce, share, replaces, rival: None, deleted: vec![], epoch };
+        let offer = ChildOffer { asked, nonce, share, replaces, rival: None, deleted: vec![] };
         self.request(cx, ExchangeType::CREATE_CHILD_SA, &payloads, Exchange::Child(Box::new(offer)))
     }
 
@@ -65,15 +89,27 @@ impl Established {
             self.child_refused(cx, offer, error, content)?;
             return Ok(Fate::Stays);
         }
-        let ChildOffer { config, inbound, nonce, share, replaces, rival, deleted, epoch } = offer;
-        let rule = config.rule.clone();
-        let agreed = child::accept(config, inbound, ChildExchange::Create, epoch, content);
-        let (Some((agreed, group)), Some(theirs)) = (agreed, content.nonce.clone()) else {
-            self.not_agreed(cx, replaces, rule);
+        let ChildOffer { asked, nonce, share, replaces, rival, deleted } = offer;
+        let (agreed, group) = match child::accept(&asked, &self.ends(), content) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.refuse_answer(cx, asked, replaces, refusal, content);
+                return Ok(Fate::Stays);
+            }
+        };
+        let Some(theirs) = content.nonce.clone() else {
+            self.refuse_answer(cx, asked, replaces, Refusal::Malformed, content);
             return Ok(Fate::Stays);
         };
-        if deleted.contains(&agreed.outbound) {
+        if deleted.contains(&(asked.protocol(), agreed.outbound)) {
             // Made and deleted again before the answer came: the next step decides anew.
+            return Ok(Fate::Stays);
+        }
+        if let Part::Outer(id) = asked.part
+            && self.children.iter().all(|c| c.id != id || c.waiting.is_none())
+        {
+            // What it goes around has been given up meanwhile.
+            self.unwanted.push((asked.protocol(), asked.inbound));
             return Ok(Fate::Stays);
         }
         let shared = match (group, &content.key_exchange) {
@@ -83,7 +119,7 @@ impl Established {
                 share.agree(&data.data)?
             }
             _ => {
-                self.not_agreed(cx, replaces, rule);
+                self.refuse_answer(cx, asked, replaces, Refusal::KeyExchange, content);
                 return Ok(Fate::Stays);
             }
         };
@@ -94,12 +130,12 @@ impl Established {
             children.iter_mut().filter(|c| c.id == id).for_each(|c| _ = c.delete_at.get_or_insert(at));
         };
         if rival.as_ref().is_some_and(|rival| rival.wins(nonces.lowest())) {
-            let id = self.adopt(cx, agreed, &seed, Switch::Never)?;
+            let Adopted { id, .. } = self.adopt(cx, agreed, &seed, Switch::Never, replaces)?;
             late(id, now, &mut self.children);
             // The peer deletes what the winner replaces; should it not, we do.
             replaces.iter().for_each(|id| late(*id, now + GRACE, &mut self.children));
         } else {
-            self.adopt(cx, agreed, &seed, Switch::AtOnce)?;
+            let Adopted { replaces, .. } = self.adopt(cx, agreed, &seed, Switch::AtOnce, replaces)?;
             replaces.iter().for_each(|id| late(*id, now, &mut self.children));
             rival.iter().for_each(|rival| late(rival.id, now + GRACE, &mut self.children));
         }
@@ -122,19 +158,63 @@ impl Established {
             //= RFC 7296 §2.25: what the peer does not have is given up here too
             NotifyType::CHILD_SA_NOT_FOUND => self.drop_children(cx, |child| Some(child.id) == offer.replaces),
             NotifyType::INVALID_KE_PAYLOAD => {
-                let wanted = demanded(content, &offer.config.profile.key_exchange, offer.share.method());
-                match wanted {
-                    Some(group) => self.offer_child(cx, offer.config, offer.replaces, Some(group))?,
-                    None => self.not_agreed(cx, offer.replaces, offer.config.rule),
+                let asked = offer.asked;
+                let wanted = demanded(content, &asked.config.profile.key_exchange, offer.share.method());
+                match (wanted, asked.part) {
+                    (Some(group), Part::Outer(id)) => self.offer_outer(cx, id, Some(group))?,
+                    (Some(group), _) => self.offer_child(cx, asked.config, offer.replaces, Some(group))?,
+                    (None, _) => self.refuse_answer(cx, asked, offer.replaces, Refusal::KeyExchange, content),
                 }
             }
-            _ => self.not_agreed(cx, offer.replaces, offer.config.rule),
+            _ => {
+                let Asked { config, part, .. } = offer.asked;
+                let (peer, reason) = (self.parts.peer.id.clone(), refusal::told(error, &config.profile));
+                cx.out.push_back(Output::ChildRefused { peer, rule: Some(config.rule.clone()), reason });
+                self.give_up(cx, part);
+                self.try_later(cx, config.rule, offer.replaces);
+            }
         }
         Ok(())
     }
 
-    /// Waits before the child SA is asked for again. What was to be replaced stays meanwhile, but not for long.
-    fn not_agreed(&mut self, cx: &mut Context<'_>, replaces: Option<ChildId>, rule: Name) {
+    /// Does not take the SA that the peer has made of our offer: it is deleted, and asked for again later.
+    fn refuse_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        replaces: Option<ChildId>,
+        refusal: Refusal,
+        content: &Content,
+    ) {
+        self.refuse(cx, refusal, Some(&asked.config), asked.protocol(), content);
+        if content.proposals.is_some() {
+            self.unwanted.push((asked.protocol(), asked.inbound));
+        }
+        self.give_up(cx, asked.part);
+        self.try_later(cx, asked.config.rule, replaces);
+    }
+
+    /// Does not take, or does not get, the child SA of `IKE_AUTH`.
+    pub(crate) fn refuse_first(&mut self, cx: &mut Context<'_>, asked: Asked, refusal: Refusal, content: &Content) {
+        if content.proposals.is_some() {
+            return self.refuse_answer(cx, asked, None, refusal, content);
+        }
+        let profile = &asked.config.profile;
+        let error = content.error().unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN);
+        let (peer, reason) = (self.parts.peer.id.clone(), refusal::told(error, profile));
+        cx.out.push_back(Output::ChildRefused { peer, rule: Some(asked.config.rule.clone()), reason });
+        self.refuse_again(cx, asked.config.rule);
+    }
+
+    /// Gives up the inner SA of a pair whose outer one does not come.
+    fn give_up(&mut self, cx: &Context<'_>, part: Part) {
+        if let Part::Outer(id) = part {
+            self.children.iter_mut().filter(|c| c.id == id).for_each(|c| c.delete_at = Some(cx.now.instant));
+        }
+    }
+
+    /// Notes when to ask again: for a successor later than for the first child of a rule.
+    fn try_later(&mut self, cx: &mut Context<'_>, rule: Name, replaces: Option<ChildId>) {
         match replaces.and_then(|id| self.children.iter_mut().find(|c| c.id == id)) {
             Some(child) => {
                 child.rekey_at = cx.now.instant + LATER;
@@ -145,7 +225,7 @@ impl Established {
     }
 
     /// Waits longer each time the peer refuses a rule: it may not have the policy yet.
-    fn refuse_again(&mut self, cx: &mut Context<'_>, rule: Name) {
+    pub(crate) fn refuse_again(&mut self, cx: &mut Context<'_>, rule: Name) {
         let count = self.refused.get(&rule).map_or(0, |(count, _)| *count);
         let wait = (FIRST_AGAIN * 2_u32.saturating_pow(count)).min(LATER);
         self.refused.insert(rule, (count.saturating_add(1), cx.now.instant + cx.jittered(wait)));
@@ -163,7 +243,8 @@ impl Established {
         }
         let rekeyed = content.notifies.iter().find(|n| n.notify_type == NotifyType::REKEY_SA);
         let Some(rekeyed) = rekeyed else { return self.answer_child(cx, content, None) };
-        match self.children.iter().find(|c| Some(c.outbound) == rekeyed.spi.child()) {
+        let named = |c: &&child::Child| rekeyed.spi.child().is_some_and(|spi| c.has_outbound(rekeyed.protocol, spi));
+        match self.children.iter().find(named) {
             // It may be the very SA that the answer to our open offer will bring.
             None if matches!(self.exchange, Some(Exchange::Child(_))) => Ok(refusal(NotifyType::TEMPORARY_FAILURE)),
             //= RFC 7296 §2.25: the SPI is that of the sender's inbound SA
@@ -190,16 +271,13 @@ impl Established {
         content: &Content,
         replaces: Option<ChildId>,
     ) -> Result<Answer, Failure> {
-        let old = self.children.iter().filter(|c| Some(c.id) == replaces).map(|c| &c.config);
-        let narrowed = match replaces {
-            //= RFC 7296 §2.9.2: a replacement is narrowed to the rule of what it replaces
-            Some(_) => child::narrow(old, ChildExchange::Create, content),
-            None => child::narrow(self.parts.peer.children.iter(), ChildExchange::Create, content),
-        };
-        let (config, selectors, chosen) = match narrowed {
+        let Narrowed { config, selectors, originals, chosen, part } = match self.narrowed(content, replaces) {
             Ok(found) => found,
             //= RFC 7296 §1.3.1: a child SA that is refused does not end the IKE SA
-            Err(reason) => return Ok(refusal(reason.notify())),
+            Err((why, config)) => {
+                let protocol = config.as_ref().map_or(ProtocolId::ESP, |config| form::protocol(&config.profile));
+                return Ok(refusal(self.refuse(cx, why, config.as_deref(), protocol, content)));
+            }
         };
         let (Some(outbound), Some(theirs)) = (chosen.spi.child(), content.nonce.clone()) else {
             return Ok(refusal(NotifyType::INVALID_SYNTAX));
@@ -216,17 +294,22 @@ impl Established {
         ];
         let (public, shared) = exchanged.unzip();
         payloads.extend(public.map(Payload::KeyExchange));
+        payloads.extend(form::notifies(&config, Some(content)));
+        payloads.extend(self.pair_notify(part));
         payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
         payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
         let epoch = told_epoch(content).unwrap_or(self.parts.peer.key_epoch);
         let rule = config.rule.clone();
-        let suite = chosen.suite.protection;
-        let agreed = Agreed { config, suite, inbound, outbound, selectors, initiated: false, epoch };
+        let ChildSuite { protection: suite, esn, .. } = chosen.suite;
+        let (padding, initiated) = (form::takes_padding(content), false);
+        let agreed =
+            Agreed { config, suite, esn, inbound, outbound, selectors, originals, padding, initiated, epoch, part };
         let seed = Seed { nonces: &nonces, shared: shared.as_ref() };
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
-        let id = self.adopt(cx, agreed, &seed, Switch::WhenUsed)?;
+        let Adopted { id, replaces: replaced } = self.adopt(cx, agreed, &seed, Switch::WhenUsed, replaces)?;
+        let first = !matches!(part, Part::Outer(_));
         match &mut self.exchange {
-            Some(Exchange::Child(offer)) if offer.replaces == replaces && offer.config.rule == rule => {
+            Some(Exchange::Child(offer)) if first && offer.replaces == replaces && offer.rivals(&rule) => {
                 //= RFC 7296 §2.8.1: of two replacements both receive until one is deleted
                 //= RFC 7296 §2.25.1: of two replacements one goes once both are made
                 offer.rival = Some(Rival { id, lowest: nonces.lowest().clone() });
@@ -234,11 +317,26 @@ impl Established {
             // The peer deletes what it has replaced; should it not, we do.
             _ => {
                 let at = cx.now.instant + GRACE;
-                let old = self.children.iter_mut().filter(|c| Some(c.id) == replaces);
+                let old = self.children.iter_mut().filter(|c| Some(c.id) == replaced);
                 old.for_each(|c| _ = c.delete_at.get_or_insert(at));
             }
         }
         Ok((payloads, Fate::Stays))
+    }
+
+    /// Finds what the peer's offer means: a successor, AH around ESP that waits, or a new child.
+    fn narrowed(&self, content: &Content, replaces: Option<ChildId>) -> Result<Narrowed, Refused> {
+        if let Some(Told::Outer(inner)) = pair::told(content) {
+            return self.narrow_outer(inner, content);
+        }
+        let (exchange, part, ends) = (ChildExchange::Create, Part::Whole, self.ends());
+        let old = self.children.iter().filter(|c| Some(c.id) == replaces).map(|c| &c.config);
+        let narrowed = match replaces {
+            //= RFC 7296 §2.9.2: a replacement is narrowed to the rule of what it replaces
+            Some(_) => child::narrow(old, exchange, part, &ends, content),
+            None => child::narrow(self.parts.peer.children.iter(), exchange, part, &ends, content),
+        };
+        narrowed.map_err(child::owned)
     }
 }
 

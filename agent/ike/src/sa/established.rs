@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use espalier_model::identity::Name;
 use espalier_model::plan::PpkId;
 use espalier_model::profile::Profile;
-use espalier_model::sa::{ChildId, ChildSa, Direction, InboundSa, OutboundSa, Spi, UdpPath, UsageLimits};
+use espalier_model::sa::{Spi, UdpPath};
 
-use super::child::{Agreed, Child, Seed, sooner};
+use super::child::{Child, sooner};
 use super::exchange::Exchange;
 use super::opener::{Opener, Received};
 use super::patience::Patience;
@@ -20,13 +20,12 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::handshake::Failure;
 use crate::handshake::initiator::header;
+use crate::handshake::nat::{Ends, Nat};
 use crate::handshake::proof::Proof;
-use crate::keylog::KeylogLine;
 use crate::keymat::{IkeKeys, IkeSpis};
-use crate::outbounds::Switch;
-use crate::output::{DownReason, Output};
+use crate::output::DownReason;
 use crate::wire::sk::OpenError;
-use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Nonce, Notify, NotifyType, Payload};
+use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Nonce, Notify, NotifyType, Payload, ProtocolId};
 
 /// What a handshake or a predecessor hands over.
 pub(crate) struct Parts {
@@ -35,6 +34,8 @@ pub(crate) struct Parts {
     /// Whether this end started the exchange that made the SA.
     pub(crate) initiator: bool,
     pub(crate) path: UdpPath,
+    /// What both ends said of NATs.
+    pub(crate) nat: Nat,
     pub(crate) keys: IkeKeys,
     pub(crate) sealing: Sealer,
     pub(crate) opening: Opener,
@@ -77,6 +78,8 @@ pub(crate) struct Established {
     pub(super) temporary: Patience,
     /// Rules for which the peer refused a child SA: how often, and when to ask again.
     pub(super) refused: BTreeMap<Name, (u32, Instant)>,
+    /// Inbound SPIs of SAs that the peer has made of our offer, but not as we want them: they are deleted.
+    pub(super) unwanted: Vec<(ProtocolId, Spi)>,
 }
 
 /// Where in its life an SA is.
@@ -129,15 +132,29 @@ impl Established {
         let now = cx.now.instant;
         let lifetime = parts.peer.profile.ike_rekey();
         let rekey_at = now + Self::own_lifetime(cx, lifetime, parts.peer.initiate);
-        let (children, refused) = (Vec::new(), BTreeMap::new());
+        let (children, refused, unwanted) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (exchange, stage) = (None, Stage::Standing);
         let (since, heard, changed, pause) = (now, now, now, now);
         let (patience, temporary) = (Patience::default(), Patience::default());
-        Self { parts, children, since, exchange, stage, heard, changed, rekey_at, pause, patience, temporary, refused }
+        Self {
+            parts,
+            children,
+            since,
+            exchange,
+            stage,
+            heard,
+            changed,
+            rekey_at,
+            pause,
+            patience,
+            temporary,
+            refused,
+            unwanted,
+        }
     }
 
     /// Returns how long until this end rekeys: the other one is the first to do so where it leads.
-    fn own_lifetime(cx: &mut Context<'_>, lifetime: Duration, leads: bool) -> Duration {
+    pub(super) fn own_lifetime(cx: &mut Context<'_>, lifetime: Duration, leads: bool) -> Duration {
         //= RFC 7296 §2.8.1: the moments at which SAs are replaced are jittered
         cx.jittered(if leads { lifetime } else { lifetime.mul_f64(1.25) })
     }
@@ -145,6 +162,11 @@ impl Established {
     /// Returns when the peer was last heard.
     pub(crate) const fn heard(&self) -> Instant {
         self.heard
+    }
+
+    /// Returns where both ends are.
+    pub(crate) const fn ends(&self) -> Ends {
+        Ends { path: self.parts.path, nat: self.parts.nat }
     }
 
     /// Returns the SPI by which this end finds the SA.
@@ -162,55 +184,6 @@ impl Established {
         self.changed = now;
         self.refused.clear();
         self.pause = now;
-    }
-
-    /// Derives the keys of a child SA pair and orders both halves.
-    pub(crate) fn adopt(
-        &mut self,
-        cx: &mut Context<'_>,
-        agreed: Agreed,
-        seed: &Seed<'_>,
-        switch: Switch,
-    ) -> Result<ChildId, Failure> {
-        let keys = self.parts.keys.sk_d.child(agreed.suite, seed.shared, seed.nonces)?;
-        let (inbound, outbound) =
-            if agreed.initiated { (keys.responder, keys.initiator) } else { (keys.initiator, keys.responder) };
-        let id = cx.child_id();
-        let sa = |spi: Spi, keymat| ChildSa {
-            id,
-            rule: agreed.config.rule.clone(),
-            spi,
-            suite: agreed.suite,
-            keymat,
-            selectors: agreed.selectors.clone(),
-            path: self.parts.path,
-            replay_window: agreed.config.profile.replay_window,
-            limits: LIMITS,
-        };
-        let (inbound, outbound) = (sa(agreed.inbound, inbound), sa(agreed.outbound, outbound));
-        if cx.config.keylog {
-            cx.out.push_back(Output::Keylog(KeylogLine::esp(&inbound, Direction::Inbound)));
-            cx.out.push_back(Output::Keylog(KeylogLine::esp(&outbound, Direction::Outbound)));
-        }
-        cx.install(InboundSa(inbound), OutboundSa(outbound), switch);
-        let lifetime = agreed.config.profile.child_rekey();
-        self.refused.remove(&agreed.config.rule);
-        self.temporary.regain();
-        let mut child = Child {
-            id,
-            inbound: agreed.inbound,
-            outbound: agreed.outbound,
-            since: cx.now.instant,
-            epoch: agreed.epoch,
-            rekey_at: cx.now.instant + Self::own_lifetime(cx, lifetime, self.parts.peer.initiate),
-            delete_at: None,
-            patience: Patience::default(),
-            config: agreed.config,
-        };
-        // The configuration may have changed while the exchange was under way.
-        child.reconfigure(cx.now.instant, &self.parts.peer);
-        self.children.push(child);
-        Ok(id)
     }
 
     /// Takes a request that is new and authentic.
@@ -275,14 +248,14 @@ impl Established {
     /// Gives up children that both ends agree to give up.
     pub(super) fn drop_children(&mut self, cx: &mut Context<'_>, mut goes: impl FnMut(&Child) -> bool) {
         for child in self.children.extract_if(.., |child| goes(child)) {
-            cx.retire(&child.config.rule, child.id);
+            child.end(cx, false);
         }
     }
 
     /// Gives up all children: with packets under way still received, or at once where the peer has lost them.
     pub(crate) fn remove_children(&mut self, cx: &mut Context<'_>, at_once: bool) {
         for child in self.children.drain(..) {
-            if at_once { cx.forget(&child.config.rule, child.id) } else { cx.retire(&child.config.rule, child.id) }
+            child.end(cx, at_once);
         }
     }
 
@@ -322,7 +295,3 @@ impl Established {
         Ok(())
     }
 }
-
-/// Without extended sequence numbers an SA ends at 2^32 - 1 packets; three quarters leave time to rekey at any speed.
-const LIMITS: UsageLimits =
-    UsageLimits { soft_packets: 3 << 30, hard_packets: (1 << 32) - 1, soft_bytes: u64::MAX, hard_bytes: u64::MAX };

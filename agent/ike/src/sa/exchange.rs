@@ -1,10 +1,11 @@
 //! What our open request asks for. The window is 1, so there is one at most.
 
 use espalier_crypto::KeyShare;
+use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, Spi};
 
-use crate::config::ChildConfig;
-use crate::wire::{IkeSpi, Nonce};
+use super::child::{Asked, Part};
+use crate::wire::{IkeSpi, Nonce, ProtocolId};
 
 /// An open request.
 pub(crate) enum Exchange {
@@ -22,16 +23,21 @@ pub(crate) enum Exchange {
 
 /// The child SA that we have asked for.
 pub(crate) struct ChildOffer {
-    pub(crate) config: ChildConfig,
-    pub(crate) inbound: Spi,
+    pub(crate) asked: Asked,
     pub(crate) nonce: Nonce,
     pub(crate) share: KeyShare,
     pub(crate) replaces: Option<ChildId>,
     /// What the peer has asked for at the same time.
     pub(crate) rival: Option<Rival<ChildId>>,
-    /// SPIs that the peer has deleted since, of which we know nothing: the one that its answer brings may be among them.
-    pub(crate) deleted: Vec<Spi>,
-    pub(crate) epoch: u64,
+    /// SAs that the peer has deleted since, of which we know nothing: the one that its answer brings may be among them.
+    pub(crate) deleted: Vec<(ProtocolId, Spi)>,
+}
+
+impl ChildOffer {
+    /// Tells whether a child that the peer has made for a rule is one of two made at once.
+    pub(super) fn rivals(&self, rule: &Name) -> bool {
+        self.asked.config.rule == *rule && !matches!(self.asked.part, Part::Outer(_))
+    }
 }
 
 /// The IKE SA that we have asked for.

@@ -22,22 +22,25 @@ impl Established {
             let reason = format!("{:?}", NotifyType::AUTHENTICATION_FAILED);
             return (Vec::new(), Fate::Over(DownReason::Refused(reason)));
         }
-        let spis: Vec<_> = content.deletes.iter().flat_map(|d| &d.spis).copied().collect();
+        let named: Vec<_> = content.deletes.iter().flat_map(|d| d.spis.iter().map(|spi| (d.protocol, *spi))).collect();
         let deleting = match &self.exchange {
             Some(Exchange::DeleteChildren(ids)) => ids.clone(),
             _ => Vec::new(),
         };
-        let gone = |c: &super::child::Child| spis.contains(&c.outbound);
+        // Of two SAs that are one, the other goes too.
+        let gone = |c: &super::child::Child| named.iter().any(|(protocol, spi)| c.has_outbound(*protocol, *spi));
         //= RFC 7296 §1.4.1: the SPIs are those of the sender's inbound SAs, the answer names the other halves
         //= RFC 7296 §2.25.1: halves that we are deleting ourselves are left out
-        let ours: Vec<_> =
-            self.children.iter().filter(|c| gone(c) && !deleting.contains(&c.id)).map(|c| c.inbound).collect();
+        let answered = self.children.iter().filter(|c| gone(c) && !deleting.contains(&c.id));
+        let ours: Vec<_> = answered.flat_map(|c| c.sas().map(|sa| (sa.protocol, sa.inbound))).collect();
         if let Some(Exchange::Child(offer)) = &mut self.exchange {
-            let unknown = spis.iter().filter(|spi| self.children.iter().all(|c| c.outbound != **spi));
+            let children = &self.children;
+            let unknown =
+                named.iter().filter(|(protocol, spi)| children.iter().all(|c| !c.has_outbound(*protocol, *spi)));
             offer.deleted.extend(unknown.take(MOST_UNKNOWN.saturating_sub(offer.deleted.len())));
         }
         self.drop_children(cx, gone);
-        let payloads = if ours.is_empty() { Vec::new() } else { vec![Payload::Delete(Delete::esp(ours))] };
+        let payloads = Delete::children(&ours).into_iter().map(Payload::Delete).collect();
         (payloads, Fate::Stays)
     }
 

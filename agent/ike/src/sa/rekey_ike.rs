@@ -177,6 +177,7 @@ impl Established {
             //= RFC 7296 §1.3.2: who has asked for the replacement is the original initiator of the new IKE SA
             initiator: made.initiator,
             path: self.parts.path,
+            nat: self.parts.nat,
             sealing: Sealer::new(SealingKey::new(encryption, seals.0, seals.1)?, fragments),
             opening: Opener::new(OpeningKey::new(encryption, opens.0, opens.1)?, fragments),
             //= RFC 7296 §2.18: the message counters of the new SA start at 0
@@ -201,5 +202,6 @@ impl Established {
         //= RFC 7296 §1.4: child SAs, and all that is said of them, go to the successor
         heir.children.append(&mut self.children);
         heir.refused.append(&mut self.refused);
+        heir.unwanted.append(&mut self.unwanted);
     }
 }

@@ -19,6 +19,7 @@ enum Step {
     DeleteChildren,
     RekeyIke,
     RekeyChild(ChildId),
+    CompleteChild(ChildId),
     CreateChild(Box<ChildConfig>),
     Redundant(ChildId),
     CheckLiveness,
@@ -56,6 +57,7 @@ impl Established {
                 self.children.iter_mut().filter(|c| c.id == id).for_each(|c| c.delete_at = Some(cx.now.instant));
                 self.delete_children(cx)
             }
+            Some(Step::CompleteChild(id)) => self.offer_outer(cx, id, None),
             Some(Step::CreateChild(config)) => self.offer_child(cx, *config, None, None),
             Some(Step::CheckLiveness) => self.request(cx, ExchangeType::INFORMATIONAL, &[], Exchange::Liveness),
             None => Ok(()),
@@ -88,11 +90,19 @@ impl Established {
         let patience = alive().map(|c| c.patience).chain([self.patience, self.temporary]);
         steps.extend(patience.filter_map(Patience::ended).min().map(|at| (at, Step::Close)));
         steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
+        steps.extend(self.unwanted.first().map(|_| (self.since, Step::DeleteChildren)));
         steps.push((aged(self.parts.epoch, self.rekey_at).max(self.pause), Step::RekeyIke));
-        let rekeys = alive().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
-        steps.extend(rekeys);
         for child in alive() {
-            let better = alive().filter(|c| c.config.rule == child.config.rule && c.order() > child.order());
+            if let Some(waiting) = &child.waiting {
+                steps.extend(waiting.is_ours().then_some((child.since.max(self.pause), Step::CompleteChild(child.id))));
+                steps.push((waiting.until, Step::Redundant(child.id)));
+            }
+        }
+        let whole = || alive().filter(|c| c.waiting.is_none());
+        let rekeys = whole().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
+        steps.extend(rekeys);
+        for child in whole() {
+            let better = whole().filter(|c| c.config.rule == child.config.rule && c.order() > child.order());
             // Messages crossed in a way that left two: both ends drop the same one.
             steps.extend(
                 better.map(|c| (c.since.max(child.since) + TIDY, Step::Redundant(child.id))).min_by_key(|(at, _)| *at),
@@ -156,9 +166,12 @@ impl Established {
 
     fn delete_children(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now.instant);
-        let (ids, spis) = self.children.iter().filter(|c| due(c.delete_at)).map(|c| (c.id, c.inbound)).unzip();
+        let going = || self.children.iter().filter(|c| due(c.delete_at));
+        let ids = going().map(|c| c.id).collect();
+        let mut sas: Vec<_> = going().flat_map(|c| c.sas().map(|sa| (sa.protocol, sa.inbound))).collect();
+        sas.append(&mut self.unwanted);
         //= RFC 7296 §1.4.1: the SPIs are those of the sender's inbound SAs
-        let payload = Payload::Delete(Delete::esp(spis));
-        self.request(cx, ExchangeType::INFORMATIONAL, &[payload], Exchange::DeleteChildren(ids))
+        let payloads: Vec<_> = Delete::children(&sas).into_iter().map(Payload::Delete).collect();
+        self.request(cx, ExchangeType::INFORMATIONAL, &payloads, Exchange::DeleteChildren(ids))
     }
 }

@@ -48,7 +48,7 @@ fn a_request_outside_the_window_is_not_acknowledged() {
 #[test]
 fn the_deletion_of_a_child_sa_names_the_other_half_and_ends_both() {
     let mut puppet = Puppet::initiates();
-    let ours = puppet.stage.node.inbound[0].spi;
+    let ours = puppet.stage.node.inbound[0].transform.spi();
     assert!(puppet.request(INFORMATIONAL, &[deletion(0x9999)]).is_empty(), "there is no such child SA");
     let answer = puppet.request(INFORMATIONAL, &[deletion(0x5000)]);
     assert_eq!(answer, [Payload::Delete(Delete::esp(vec![ours]))]);
@@ -60,7 +60,7 @@ fn the_deletion_of_a_child_sa_names_the_other_half_and_ends_both() {
 #[test]
 fn deletions_that_cross_name_nothing_twice() {
     let mut puppet = Puppet::initiates();
-    let ours = puppet.stage.node.inbound[0].spi;
+    let ours = puppet.stage.node.inbound[0].transform.spi();
     let config = PeerConfig { children: vec![], ..peer(1, psk("secret")) };
     puppet.stage.node.endpoint.configure(puppet.stage.now, vec![config]);
     puppet.stage.collect();

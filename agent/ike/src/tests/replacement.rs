@@ -49,8 +49,10 @@ fn asked_for_an_ike_sa() -> (Puppet, Header, Vec<Payload>) {
 fn child_request(inbound: u32, rekeyed: Option<u32>) -> Vec<Payload> {
     let share = key_share();
     let method = key_exchange_id(share.method());
-    let mut payloads: Vec<_> =
-        rekeyed.map(|old| Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, spi(old)))).into_iter().collect();
+    let mut payloads: Vec<_> = rekeyed
+        .map(|old| Payload::Notify(Notify::about(NotifyType::REKEY_SA, ProtocolId::ESP, spi(old))))
+        .into_iter()
+        .collect();
     payloads.extend([
         Payload::SecurityAssociation(proposal::offer_child(&profile(), ChildExchange::Create, spi(inbound))),
         Payload::Nonce(nonce(3)),
@@ -79,7 +81,7 @@ fn a_child_sa_is_replaced_by_name_with_a_key_exchange_of_its_own() {
     assert_eq!(types(&payloads), [P::NOTIFY, P::SA, P::NONCE, P::KE, P::TSI, P::TSR]);
     let Payload::Notify(rekeyed) = &payloads[0] else { panic!("{payloads:?}") };
     assert_eq!((rekeyed.notify_type, rekeyed.protocol), (NotifyType::REKEY_SA, ProtocolId::ESP));
-    assert_eq!((rekeyed.spi, rekeyed.data.len()), (SpiField::Child(puppet.stage.node.inbound[0].spi), 0));
+    assert_eq!((rekeyed.spi, rekeyed.data.len()), (SpiField::Child(puppet.stage.node.inbound[0].transform.spi()), 0));
     let content = Content::read(payloads).unwrap();
     let group = Transform::new(TransformType::KE, content.key_exchange.unwrap().method);
     let proposals = content.proposals.unwrap();
@@ -90,7 +92,7 @@ fn a_child_sa_is_replaced_by_name_with_a_key_exchange_of_its_own() {
 }
 
 fn rekeyed_spi(puppet: &Puppet) -> Option<espalier_model::sa::Spi> {
-    puppet.stage.node.inbound.first().map(|sa| sa.spi)
+    puppet.stage.node.inbound.first().map(|sa| sa.transform.spi())
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn a_replacement_is_answered_in_order_and_stands_before_its_answer_leaves() {
     assert!(at("inbound").unwrap() < at("transmit").unwrap(), "{:?}", puppet.stage.orders);
     assert_eq!(at("outbound"), None, "what it sends still goes through the old one");
     puppet.request(ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::esp(vec![spi(0x5000)]))]);
-    assert_eq!(puppet.stage.node.outbound.last().map(|sa| sa.spi), Some(spi(0x5100)));
+    assert_eq!(puppet.stage.node.outbound.last().map(|sa| sa.transform.spi()), Some(spi(0x5100)));
 }
 
 #[test]
@@ -311,7 +313,7 @@ fn no_child_sa_comes_while_the_ike_sa_is_replaced_but_one_may_go() {
         payloads.swap(count - 1, count - 2);
         assert_eq!(puppet.request(CREATE, &payloads), temporary);
     }
-    let ours = puppet.stage.node.inbound[0].spi;
+    let ours = puppet.stage.node.inbound[0].transform.spi();
     let deletion = Payload::Delete(Delete::esp(vec![spi(0x6000)]));
     let answer = puppet.request(ExchangeType::INFORMATIONAL, &[deletion]);
     assert_eq!(answer, [Payload::Delete(Delete::esp(vec![ours]))]);
@@ -321,7 +323,7 @@ fn no_child_sa_comes_while_the_ike_sa_is_replaced_but_one_may_go() {
 fn an_ike_sa_is_not_replaced_while_a_child_sa_is_but_deleted_as_usual() {
     let (mut puppet, _, _) = asked_for_a_child(5);
     assert_eq!(puppet.request(CREATE, &ike_request()), [error(NotifyType::TEMPORARY_FAILURE)]);
-    let ours = puppet.stage.node.inbound[0].spi;
+    let ours = puppet.stage.node.inbound[0].transform.spi();
     let deletion = Payload::Delete(Delete::esp(vec![spi(0x6000)]));
     let answer = puppet.request(ExchangeType::INFORMATIONAL, &[deletion]);
     assert_eq!(answer, [Payload::Delete(Delete::esp(vec![ours]))], "although it is being replaced");

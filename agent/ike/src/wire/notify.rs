@@ -37,10 +37,10 @@ impl Notify {
         Self { protocol: ProtocolId::NONE, spi: SpiField::None, notify_type, data }
     }
 
-    /// Builds a notification about an ESP SA, such as `REKEY_SA`.
+    /// Builds a notification about a child SA, such as `REKEY_SA`.
     #[must_use]
-    pub const fn about_esp(notify_type: NotifyType, spi: Spi) -> Self {
-        Self { protocol: ProtocolId::ESP, spi: SpiField::Child(spi), notify_type, data: Vec::new() }
+    pub const fn about(notify_type: NotifyType, protocol: ProtocolId, spi: Spi) -> Self {
+        Self { protocol, spi: SpiField::Child(spi), notify_type, data: Vec::new() }
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -72,6 +72,16 @@ impl Delete {
     #[must_use]
     pub const fn esp(spis: Vec<Spi>) -> Self {
         Self { protocol: ProtocolId::ESP, spis }
+    }
+
+    /// Builds the deletions of child SAs, by protocols and the sender's inbound SPIs: one for each protocol.
+    #[must_use]
+    pub fn children(sas: &[(ProtocolId, Spi)]) -> Vec<Self> {
+        let of = |protocol| {
+            let spis: Vec<_> = sas.iter().filter(|(of, _)| *of == protocol).map(|(_, spi)| *spi).collect();
+            (!spis.is_empty()).then_some(Self { protocol, spis })
+        };
+        [ProtocolId::ESP, ProtocolId::AH].into_iter().filter_map(of).collect()
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {

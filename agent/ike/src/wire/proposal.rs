@@ -7,13 +7,15 @@
 mod transforms;
 
 use espalier_crypto::Method;
-use espalier_model::profile::Profile;
+use espalier_model::profile::{Esn, Profile};
 use espalier_model::sa::Spi;
 use espalier_model::suite::{AhSuite, EspSuite, Hmac, IkeEncryption, Kem, KeyExchange, Prf};
 
 use super::registry::{ProtocolId, TransformType, transform_id as id};
 use super::sa::{Proposal, SpiField, Transform};
-use transforms::{NO_ESN, NO_INTEGRITY, NO_KEY_EXCHANGE, encryption, integrity, key_exchange, prf};
+use transforms::{NO_INTEGRITY, NO_KEY_EXCHANGE, encryption, esn, integrity, key_exchange, prf};
+
+pub(crate) use transforms::describe;
 
 /// The algorithms of an IKE SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct ChildSuite<P = EspSuite> {
     pub protection: P,
     /// A key exchange of its own, for perfect forward secrecy.
     pub key_exchange: Option<KeyExchange>,
+    /// Whether sequence numbers have 64 bits.
+    pub esn: bool,
 }
 
 /// The exchange in which a child SA is negotiated.
@@ -110,6 +114,14 @@ impl IkeSuite {
         let mut transforms = protect(&[self.encryption]);
         transforms.extend([prf(self.prf), key_exchange(self.key_exchange)]);
         Proposal { number, protocol: ProtocolId::IKE, spi, transforms }
+    }
+}
+
+impl<P> ChildSuite<P> {
+    /// Returns the same choice with its protection by another name.
+    pub(crate) fn map<Q>(self, protection: impl FnOnce(P) -> Q) -> ChildSuite<Q> {
+        let Self { protection: named, key_exchange, esn } = self;
+        ChildSuite { protection: protection(named), key_exchange, esn }
     }
 }
 
@@ -229,7 +241,7 @@ pub fn key_exchange_from_id(number: u16) -> Option<KeyExchange> {
 fn child_answer<P: Protection>(suite: &ChildSuite<P>, number: u8, spi: Spi) -> Proposal {
     let mut transforms = protect(&[suite.protection]);
     transforms.extend(suite.key_exchange.map(key_exchange));
-    transforms.push(NO_ESN);
+    transforms.push(esn(suite.esn));
     Proposal { number, protocol: P::PROTOCOL, spi: SpiField::Child(spi), transforms }
 }
 
@@ -244,7 +256,7 @@ fn offer_protection<P: Protection>(
     if exchange == ChildExchange::Create {
         common.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
     }
-    common.push(NO_ESN);
+    common.extend(lengths(profile).iter().map(|extended| esn(*extended)));
     offer(suites, &common, SpiField::Child(spi))
 }
 
@@ -259,9 +271,8 @@ fn choose_protection<P: Protection>(
         proposal.spi.child()?;
         let r = rate(proposal, P::PROTOCOL, &known)?;
         let e = r.protection(suites)?;
-        if !r.offers(NO_ESN) {
-            return None;
-        }
+        //= RFC 7296 §3.3.2: a proposal of ESP or AH says which sequence numbers it means
+        let n = r.best(lengths(profile), |extended| esn(*extended))?;
         let wanted = r.best(&profile.key_exchange, |k| key_exchange(*k));
         let optional = !r.mentions(TransformType::KE) || r.offers(NO_KEY_EXCHANGE);
         let key_exchange = match (exchange, wanted) {
@@ -269,8 +280,8 @@ fn choose_protection<P: Protection>(
             (ChildExchange::Create, None) if optional => None,
             (ChildExchange::Create, wanted) => Some(wanted?),
         };
-        let suite = ChildSuite { protection: e.1, key_exchange: key_exchange.map(|k| k.1) };
-        let rank = (e.0, key_exchange.map_or(usize::MAX, |k| k.0));
+        let suite = ChildSuite { protection: e.1, key_exchange: key_exchange.map(|k| k.1), esn: n.1 };
+        let rank = (e.0, n.0, key_exchange.map_or(usize::MAX, |k| k.0));
         Some((rank, Selection { number: proposal.number, spi: proposal.spi, suite }))
     });
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, selection)| selection)
@@ -288,6 +299,15 @@ fn accept_protection<P: Protection>(
         answer.iter().flat_map(|p| &p.transforms).any(|t| t.kind == TransformType::KE && *t != NO_KEY_EXCHANGE);
     let offered = exchange == ChildExchange::Create;
     (is_choice(&ours, answer) && answered == offered).then_some(selection)
+}
+
+/// Returns which lengths of sequence numbers a profile takes, the preferred first: whether they have 64 bits.
+const fn lengths(profile: &Profile) -> &'static [bool] {
+    match profile.esn {
+        Esn::Off => &[false],
+        Esn::Preferred => &[true, false],
+        Esn::Required => &[true],
+    }
 }
 
 /// Builds the transforms that protect with one of these suites, which have one integrity algorithm.

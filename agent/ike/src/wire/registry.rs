@@ -240,6 +240,8 @@ registry! {
         KEY_EPOCH = 58_801,
         /// A random number of 8 bytes for the life of the sender: with another one it has started anew.
         LIFE = 58_802,
+        /// Private use: the child SA is one of two, ESP inside AH. Without an SPI the inner one; with one, AH around that ESP SA.
+        AH_PAIR = 58_810,
     }
 }
 

@@ -285,7 +285,7 @@ impl World {
     fn send_packets(&mut self) {
         for from in 0..self.nodes.len() {
             let sas: Vec<_> =
-                self.nodes[from].outbound.values().map(|sa| (sa.path.remote.ip(), sa.spi.get())).collect();
+                self.nodes[from].outbound.values().map(|sa| (sa.path.remote.ip(), sa.transform.spi().get())).collect();
             for (to, spi) in sas {
                 self.packets_sent += 1;
                 let delay = self.delay();
@@ -315,7 +315,7 @@ impl World {
         while let Some(output) = self.nodes[node].endpoint.poll_output() {
             match output {
                 Output::Transmit { path, datagram } => self.transmit(path, &datagram),
-                Output::InstallInbound(sa) => _ = self.nodes[node].inbound.insert(sa.0.spi.get(), sa.0),
+                Output::InstallInbound(sa) => _ = self.nodes[node].inbound.insert(sa.0.transform.spi().get(), sa.0),
                 Output::UseOutbound(sa) => {
                     let node = &mut self.nodes[node];
                     assert!(
@@ -330,7 +330,7 @@ impl World {
                     self.nodes[node].outbound.retain(|_, sa| sa.id != id);
                 }
                 Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
-                Output::MovePath(..) | Output::Keylog(_) => {}
+                Output::MovePath(..) | Output::Keylog(_) | Output::ChildRefused { .. } => {}
             }
         }
         let due = self.nodes[node].endpoint.next_timeout().map(|(at, _)| at);
@@ -372,9 +372,9 @@ impl World {
                 let (ours, theirs) = (&sa.children[0], &theirs.children[0]);
                 assert_eq!((ours.inbound, ours.outbound), (theirs.outbound, theirs.inbound), "{what}");
                 let sends = &node.outbound[&rule(here, there)];
-                assert_eq!(sends.spi, ours.outbound, "{what}: outbound of {here} to {there}: {sa:?}");
-                let receives = &self.nodes[there].inbound[&sends.spi.get()];
-                assert!(sends.keymat == receives.keymat, "{what}: keys between {here} and {there}");
+                assert_eq!(sends.transform.spi(), ours.outbound, "{what}: outbound of {here} to {there}: {sa:?}");
+                let receives = &self.nodes[there].inbound[&sends.transform.spi().get()];
+                assert!(keymat(sends) == keymat(receives), "{what}: keys between {here} and {there}");
             }
             assert_eq!(node.inbound.len(), expected, "{what}: inbound SAs of node {here}");
             assert_eq!(node.outbound.len(), expected, "{what}: outbound SAs of node {here}");
@@ -402,3 +402,7 @@ impl PartialEq for Flight {
 }
 
 impl Eq for Flight {}
+
+fn keymat(sa: &ChildSa) -> &[u8] {
+    sa.transform.esp().unwrap().keymat.expose()
+}

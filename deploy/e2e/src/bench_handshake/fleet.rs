@@ -88,6 +88,7 @@ impl Fleet {
                 profile: default_profile(),
                 key_epoch: 0,
                 ppk: None,
+                encap: None,
             };
             Ok((peer, self.responder.rule(member)?))
         };

@@ -69,7 +69,8 @@ fn esp_in_the_clear(by: By, suite: EspSuite) {
 fn esp_canaries(by: By, suite: EspSuite) -> u64 {
     let (proposal, shown) = charon_names(suite.cipher());
     let proposal = format!("{proposal}-x25519");
-    let files = Files::psk().profile(&format!("esp: [{suite}]"));
+    let confidentiality = if suite.encrypts() { "required" } else { "none" };
+    let files = Files::psk().profile(&format!("esp: [{suite}], confidentiality: {confidentiality}"));
     let scene = files.proposals("aes256gcm16-prfsha384-x25519", &proposal).scene();
     let capture = scene.capture();
     let mut agent = scene.tunnel(by);

@@ -72,3 +72,42 @@ fn rules_are_ordered_by_priority_then_drop_before_protect_before_bypass_then_nam
     let order: Vec<_> = rules.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(order, ["a", "e", "b", "c", "d"]);
 }
+
+const FORMS: &str = "
+node: { id: left.node.example, endpoints: [10.9.0.1] }
+profiles:
+  - { name: ah, protection: ah, confidentiality: none, esp: [null-sha256] }
+  - { name: transport, mode: transport }
+peers:
+  - { id: right.node.example, endpoints: [10.9.0.2], initiate: true, encap: auto }
+rules:
+  - { name: ends, action: protect, peer: right.node.example, local: [10.9.0.1/32], remote: [10.9.0.2/32], profile: transport }
+  - { name: nets, action: protect, peer: right.node.example, local: [10.1.0.0/16], remote: [10.2.0.0/16], profile: ah }
+";
+
+#[test]
+fn a_form_that_its_rule_cannot_have_is_refused_by_name() {
+    let plan = NodePlan::parse(FORMS).unwrap();
+    assert_eq!(plan.encap(&plan.peers[0]), Encap::Auto);
+    let error = |from: &str, to: &str| NodePlan::parse(&FORMS.replace(from, to)).expect_err(to).to_string();
+    assert_eq!(
+        error(", encap: auto", ""),
+        "rule nets: profile ah: protection: AH does not travel in UDP: set encap auto or never for peer right.node.example"
+    );
+    let transport = "rule ends: profile transport: mode: transport mode is between one endpoint";
+    for (from, to) in [
+        ("10.9.0.1/32", "10.9.0.0/31"),
+        ("[10.9.0.2/32]", "[10.9.0.2/32, 10.9.0.3/32]"),
+        ("10.9.0.2/32", "10.9.0.9/32"),
+    ] {
+        assert!(error(from, to).starts_with(transport), "{to}");
+    }
+}
+
+#[test]
+fn the_built_in_profiles_need_not_be_written() {
+    for name in crate::profile::BUILT_IN {
+        let plan = NodePlan::parse(&FORMS.replace("profile: transport", &format!("profile: {name}"))).unwrap();
+        assert!(plan.profile(&name.parse().unwrap()).is_some());
+    }
+}

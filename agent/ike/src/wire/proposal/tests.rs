@@ -37,7 +37,7 @@ fn two_equal_profiles_agree_on_their_first_choices() {
     for exchange in [ChildExchange::Auth, ChildExchange::Create] {
         let chosen = choose_child(&profile(), exchange, &offer_child(&profile(), exchange, spi())).unwrap();
         let pfs = (exchange == ChildExchange::Create).then_some(KeyExchange::X25519);
-        assert_eq!(chosen.suite, ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: pfs });
+        assert_eq!(chosen.suite, ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: pfs, esn: true });
         let answer = chosen.suite.answer(chosen.number, spi());
         assert_eq!(accept_child(&profile(), exchange, &[answer]), Some(chosen));
     }
@@ -78,15 +78,54 @@ fn what_cannot_be_kept_is_not_chosen() {
 fn a_child_keeps_forward_secrecy_where_the_peer_offers_it() {
     let choose = |transforms| choose_child(&profile(), ChildExchange::Create, &[child(transforms)]);
     let e = aes_gcm_16(128);
-    assert_eq!(choose(vec![e, NO_ESN]).unwrap().suite.key_exchange, None);
-    assert_eq!(choose(vec![e, NO_ESN, NO_KEY_EXCHANGE]).unwrap().suite.key_exchange, None);
+    assert_eq!(choose(vec![e, esn(false)]).unwrap().suite.key_exchange, None);
+    assert_eq!(choose(vec![e, esn(false), NO_KEY_EXCHANGE]).unwrap().suite.key_exchange, None);
     let p256 = key_exchange(KeyExchange::P256);
-    assert_eq!(choose(vec![e, NO_ESN, NO_KEY_EXCHANGE, p256]).unwrap().suite.key_exchange, Some(KeyExchange::P256));
+    assert_eq!(choose(vec![e, esn(false), NO_KEY_EXCHANGE, p256]).unwrap().suite.key_exchange, Some(KeyExchange::P256));
     let modp = Transform::new(TransformType::KE, 5);
-    assert!(choose(vec![e, NO_ESN, modp]).is_none());
-    let esn = Transform::new(TransformType::ESN, id::ESN_EXTENDED);
-    assert!(choose(vec![e, esn]).is_none());
-    assert!(choose(vec![e]).is_none());
+    assert!(choose(vec![e, esn(false), modp]).is_none());
+    assert!(choose(vec![e]).is_none(), "a proposal says which sequence numbers it means");
+}
+
+#[test]
+fn sequence_numbers_are_negotiated_by_both_profiles() {
+    use espalier_model::profile::Esn::{Off, Preferred, Required};
+    let with = |esn| Profile { esn, ..profile() };
+    for (initiator, responder, chosen) in [
+        (Off, Off, Some(false)),
+        (Off, Preferred, Some(false)),
+        (Off, Required, None),
+        (Preferred, Off, Some(false)),
+        (Preferred, Preferred, Some(true)),
+        (Preferred, Required, Some(true)),
+        (Required, Off, None),
+        (Required, Preferred, Some(true)),
+        (Required, Required, Some(true)),
+    ] {
+        for exchange in [ChildExchange::Auth, ChildExchange::Create] {
+            let offer = offer_child(&with(initiator), exchange, spi());
+            let found = choose_child(&with(responder), exchange, &offer);
+            assert_eq!(found.map(|s| s.suite.esn), chosen, "{initiator} and {responder}");
+            let answer = found.map(|s| s.suite.answer(s.number, spi()));
+            assert_eq!(answer.and_then(|a| accept_child(&with(initiator), exchange, &[a])), found);
+            let ah = offer_ah(AhSuite::ALL, &with(initiator), exchange, spi());
+            let found = choose_ah(AhSuite::ALL, &with(responder), exchange, &ah);
+            assert_eq!(found.map(|s| s.suite.esn), chosen, "{initiator} and {responder}");
+        }
+    }
+    let offer = offer_child(&profile(), ChildExchange::Auth, spi());
+    let offered: Vec<_> = offer[0].transforms.iter().filter(|t| t.kind == TransformType::ESN).map(|t| t.id).collect();
+    assert_eq!(offered, [id::ESN_EXTENDED, id::ESN_NONE], "the preferred one first");
+    let unasked = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None, esn: true }.answer(1, spi());
+    assert!(accept_child(&with(Off), ChildExchange::Auth, &[unasked]).is_none(), "it was not offered");
+}
+
+#[test]
+fn an_offer_is_put_into_words() {
+    let suites = with_esp(&[EspSuite::Aes256Gcm16, EspSuite::Aes128CbcSha256]);
+    let text = describe(&offer_child(&suites, ChildExchange::Auth, spi()));
+    assert_eq!(text, "ESP aes-gcm-16-256 esn no-esn, or ESP aes-cbc-128 sha256 esn no-esn");
+    assert_eq!(describe(&[]), "nothing");
 }
 
 #[test]
@@ -100,9 +139,9 @@ fn an_answer_is_one_choice_from_the_offer() {
     narrow.ike_encryption = vec![IkeEncryption::Aes128Gcm16];
     assert!(accept_ike(&narrow, &[good]).is_none(), "it was not offered");
 
-    let plain = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None }.answer(1, spi());
-    let secret =
-        ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: Some(KeyExchange::P256) }.answer(1, spi());
+    let plain = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None, esn: false }.answer(1, spi());
+    let secret = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: Some(KeyExchange::P256), esn: false }
+        .answer(1, spi());
     let accept =
         |exchange, answer: &Proposal| accept_child(&profile(), exchange, std::slice::from_ref(answer)).is_some();
     assert!(accept(ChildExchange::Auth, &plain));
@@ -180,13 +219,15 @@ fn the_responder_prefers_by_its_own_order_over_all_proposals() {
 fn an_answer_that_mixes_proposals_is_refused() {
     let ours = with_esp(&[EspSuite::Aes256CbcSha256, EspSuite::Aes128CbcSha512]);
     let exchange = ChildExchange::Auth;
-    let answer = |suite: EspSuite, number| ChildSuite { protection: suite, key_exchange: None }.answer(number, spi());
+    let answer = |suite: EspSuite, number| {
+        ChildSuite { protection: suite, key_exchange: None, esn: false }.answer(number, spi())
+    };
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 1)]).is_some());
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 2)]).is_none());
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha512, 2)]).is_none());
     let cbc = with_esp(&[EspSuite::Aes256CbcSha256]);
     let without =
-        Proposal { transforms: vec![encryption(EspSuite::Aes256CbcSha256.cipher()), NO_ESN], ..child(vec![]) };
+        Proposal { transforms: vec![encryption(EspSuite::Aes256CbcSha256.cipher()), esn(false)], ..child(vec![]) };
     assert!(choose_child(&cbc, exchange, std::slice::from_ref(&without)).is_none(), "CBC without integrity");
     let none = Proposal { transforms: [without.transforms, vec![NO_INTEGRITY]].concat(), ..child(vec![]) };
     assert!(choose_child(&cbc, exchange, &[none]).is_none(), "CBC with integrity none");

@@ -3,10 +3,9 @@
 use espalier_model::suite::{Cipher, Hmac, KeyExchange, Prf};
 
 use super::super::registry::{TransformType, transform_id as id};
-use super::super::sa::Transform;
+use super::super::sa::{Proposal, Transform};
 use super::key_exchange_id;
 
-pub(super) const NO_ESN: Transform = Transform::new(TransformType::ESN, id::ESN_NONE);
 pub(super) const NO_INTEGRITY: Transform = Transform::new(TransformType::INTEG, id::INTEG_NONE);
 pub(super) const NO_KEY_EXCHANGE: Transform = Transform::new(TransformType::KE, id::KE_NONE);
 
@@ -33,6 +32,10 @@ pub(super) const fn integrity(hmac: Hmac) -> Transform {
     Transform::new(TransformType::INTEG, number)
 }
 
+pub(super) const fn esn(extended: bool) -> Transform {
+    Transform::new(TransformType::ESN, if extended { id::ESN_EXTENDED } else { id::ESN_NONE })
+}
+
 pub(super) const fn prf(function: Prf) -> Transform {
     let number = match function {
         Prf::HmacSha256 => id::PRF_HMAC_SHA2_256,
@@ -45,3 +48,38 @@ pub(super) const fn prf(function: Prf) -> Transform {
 pub(super) fn key_exchange(method: KeyExchange) -> Transform {
     Transform::new(TransformType::KE, key_exchange_id(method))
 }
+
+/// Writes an offer for people: the transforms of each proposal, by name where they are known.
+pub(crate) fn describe(offer: &[Proposal]) -> String {
+    let proposal = |p: &Proposal| {
+        let transforms: Vec<_> = p.transforms.iter().take(MOST_NAMED).map(name).collect();
+        format!("{:?} {}", p.protocol, transforms.join(" "))
+    };
+    let mut parts: Vec<_> = offer.iter().take(MOST_NAMED).map(proposal).collect();
+    if offer.len() > MOST_NAMED {
+        parts.push("…".to_owned());
+    }
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", or ") }
+}
+
+fn name(transform: &Transform) -> String {
+    let known = match (transform.kind, transform.id) {
+        (TransformType::ENCR, id::ENCR_NULL) => "null",
+        (TransformType::ENCR, id::ENCR_AES_CBC) => "aes-cbc",
+        (TransformType::ENCR, id::ENCR_AES_CTR) => "aes-ctr",
+        (TransformType::ENCR, id::ENCR_AES_CCM_16) => "aes-ccm-16",
+        (TransformType::ENCR, id::ENCR_AES_GCM_16) => "aes-gcm-16",
+        (TransformType::ENCR, id::ENCR_NULL_AUTH_AES_GMAC) => "aes-gmac",
+        (TransformType::ENCR, id::ENCR_CHACHA20_POLY1305) => "chacha20-poly1305",
+        (TransformType::INTEG, id::INTEG_HMAC_SHA2_256_128) => "sha256",
+        (TransformType::INTEG, id::INTEG_HMAC_SHA2_384_192) => "sha384",
+        (TransformType::INTEG, id::INTEG_HMAC_SHA2_512_256) => "sha512",
+        (TransformType::ESN, id::ESN_NONE) => "no-esn",
+        (TransformType::ESN, id::ESN_EXTENDED) => "esn",
+        (kind, id) => return format!("{kind:?}-{id}"),
+    };
+    transform.key_length.map_or_else(|| known.to_owned(), |bits| format!("{known}-{bits}"))
+}
+
+/// More is not read in a line of a log.
+const MOST_NAMED: usize = 12;

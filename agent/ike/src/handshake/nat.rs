@@ -1,0 +1,108 @@
+//! Whether a NAT is on the path, and what follows for ESP and AH (RFC 7296 §2.23).
+
+use std::net::{IpAddr, SocketAddr};
+
+use espalier_crypto::sha1;
+use espalier_model::profile::Encap;
+use espalier_model::sa::{Encapsulation, UdpPath};
+use rand::Rng;
+
+use super::{Failure, floated};
+use crate::content::Content;
+use crate::context::Context;
+use crate::keymat::IkeSpis;
+use crate::wire::{Notify, NotifyType};
+
+/// What both ends said of their addresses in `IKE_SA_INIT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Nat {
+    /// The peer knows of NATs.
+    supported: bool,
+    /// The peer sees us at another address than ours, or says so.
+    pub(crate) before_us: bool,
+    /// We see the peer at another address than its own, or it says so.
+    pub(crate) before_peer: bool,
+    /// We said so whatever is true.
+    forced: bool,
+}
+
+/// Where the two ends of an IKE SA are: what transport mode and encapsulation depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) path: UdpPath,
+    pub(crate) nat: Nat,
+}
+
+impl Nat {
+    /// Compares what the peer says with what we see. `spis` are those of the header of its message.
+    pub(crate) fn of(content: &Content, spis: IkeSpis, path: UdpPath, encap: Encap) -> Self {
+        let told = |kind| content.notifies.iter().filter(move |n| n.notify_type == kind).map(|n| n.data.as_slice());
+        let mut sources = told(NotifyType::NAT_DETECTION_SOURCE_IP).peekable();
+        let mut destinations = told(NotifyType::NAT_DETECTION_DESTINATION_IP).peekable();
+        if sources.peek().is_none() || destinations.peek().is_none() {
+            return Self::default();
+        }
+        //= RFC 7296 §2.23: of several source hashes one has to match, since the sender may not know its address
+        let (peer, us) = (hash(spis, path.remote), hash(spis, path.local));
+        Self {
+            supported: true,
+            before_us: !destinations.any(|told| told == us),
+            before_peer: !sources.any(|told| told == peer),
+            forced: encap == Encap::Always,
+        }
+    }
+
+    /// Tells whether a NAT is on the path, or either end says so.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.before_us || self.before_peer || (self.supported && self.forced)
+    }
+
+    /// Returns what is around ESP.
+    pub(crate) const fn encapsulation(&self) -> Encapsulation {
+        if self.is_there() { Encapsulation::Udp } else { Encapsulation::Ip }
+    }
+
+    /// Returns where the messages after the first exchange go.
+    pub(crate) fn path(&self, path: UdpPath) -> UdpPath {
+        //= RFC 7296 §2.23: after the first exchange both ends use port 4500
+        if self.is_there() { floated(path) } else { path }
+    }
+
+    /// Checks that ESP can travel as the profile demands.
+    pub(crate) const fn check(&self, encap: Encap) -> Result<(), Failure> {
+        match encap {
+            Encap::Always if !self.is_there() => Err(Failure::NoEncapsulation),
+            Encap::Never if self.is_there() => Err(Failure::Encapsulated),
+            Encap::Always | Encap::Never | Encap::Auto => Ok(()),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Builds the NAT detection notifications. Where encapsulation is forced our source never matches, so that both ends use UDP
+    /// 4500: raw ESP has no segmentation offload, and clouds drop it. Otherwise both are true.
+    pub(crate) fn nat_detection(&mut self, spis: IkeSpis, path: UdpPath, encap: Encap) -> [Notify; 2] {
+        let here = if encap == Encap::Always {
+            let mut never = vec![0; 20];
+            self.rng.fill_bytes(&mut never);
+            never
+        } else {
+            hash(spis, path.local)
+        };
+        [
+            //= RFC 7296 §2.23: both ends send NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP in IKE_SA_INIT, after the nonce
+            Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, here),
+            Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, hash(spis, path.remote)),
+        ]
+    }
+}
+
+/// Hashes an address as the notifications carry it.
+fn hash(spis: IkeSpis, end: SocketAddr) -> Vec<u8> {
+    let address = match end.ip() {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    };
+    let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
+    sha1(&[&spi_i, &spi_r, &address, &end.port().to_be_bytes()]).to_vec()
+}

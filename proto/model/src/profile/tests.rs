@@ -1,0 +1,64 @@
+use super::*;
+
+fn parsed(fields: &str) -> Profile {
+    serde_saphyr::from_str(&format!("{{ name: form, {fields} }}")).unwrap()
+}
+
+fn refusal(fields: &str) -> String {
+    parsed(fields).check().expect_err(fields).to_string()
+}
+
+#[test]
+fn what_is_not_written_is_the_default() {
+    let profile = parsed("ike-rekey-seconds: 14400");
+    assert_eq!(profile, Profile::standard("form".parse().unwrap()));
+    assert_eq!((profile.mode, profile.protection, profile.esn), (Mode::Tunnel, Protection::Esp, Esn::Preferred));
+    assert_eq!((profile.encap, profile.confidentiality), (Encap::Always, Confidentiality::Required));
+}
+
+#[test]
+fn every_form_is_written_and_read_by_its_name() {
+    let profile = parsed(
+        "mode: transport, protection: ah+esp, ah: [sha512], esn: required, encap: never, child-rekey-packets: 1000, \
+         child-rekey-bytes: 100000",
+    );
+    profile.check().unwrap();
+    assert_eq!((profile.mode, profile.protection), (Mode::Transport, Protection::AhEsp));
+    assert_eq!(
+        (profile.ah.as_slice(), profile.esn, profile.encap),
+        ([AhSuite::Sha512].as_slice(), Esn::Required, Encap::Never)
+    );
+    assert_eq!((profile.child_rekey_packets, profile.child_rekey_bytes), (Some(1_000), Some(100_000)));
+    let json = serde_json::to_string(&profile).unwrap();
+    assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+}
+
+#[test]
+fn secrecy_is_not_given_up_by_the_list_of_suites_alone() {
+    assert_eq!(
+        refusal("esp: [aes256gcm16, aes256gmac]"),
+        "profile form: esp: aes256gmac does not encrypt; leave it out, or write \"confidentiality: none\""
+    );
+    assert!(refusal("esp: [null-sha256]").contains("null-sha256 does not encrypt"));
+    assert!(refusal("confidentiality: none").contains("esp: aes256gcm16 encrypts"));
+    assert!(refusal("protection: ah").contains("protection ah encrypts nothing"));
+    parsed("confidentiality: none, esp: [aes256gmac, null-sha256]").check().unwrap();
+    parsed("confidentiality: none, protection: ah").check().unwrap();
+}
+
+#[test]
+fn limits_leave_time_to_rekey() {
+    assert_eq!(refusal("child-rekey-packets: 999"), "profile form: child-rekey-packets must be at least 1000");
+    assert_eq!(refusal("child-rekey-bytes: 99999"), "profile form: child-rekey-bytes must be at least 100000");
+    assert!(refusal("ah: []").contains("ah is empty"));
+}
+
+#[test]
+fn the_built_in_profiles_hold_what_they_say() {
+    for name in BUILT_IN {
+        let profile = Profile::built_in(&name.parse().unwrap()).unwrap();
+        profile.check().unwrap();
+        assert_eq!(profile.name.as_str(), name);
+    }
+    assert_eq!(Profile::built_in(&"other".parse().unwrap()), None);
+}
