@@ -1,5 +1,6 @@
 //! The node daemon: it turns a plan into policies, IKE peers, routes and a leak guard, and moves packets.
 
+mod addresses;
 pub mod control;
 pub mod dataplane;
 pub mod driver;

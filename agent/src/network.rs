@@ -2,10 +2,11 @@
 //!
 //! The order fails closed: the guard stands before the first route, and the guard and the unreachable routes outlive the agent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use espalier_esp::inner_mtu;
+use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::suite::EspSuite;
 use espalier_sys::guard::{Exemption, Guard, GuardSpec, Side, Transport};
@@ -13,6 +14,7 @@ use espalier_sys::netlink::{Netlink, Route, Rule, Target};
 use espalier_sys::tun::Tun;
 use ipnet::IpNet;
 
+use crate::addresses::Addresses;
 use crate::reconcile;
 
 /// The agent's interface.
@@ -35,7 +37,10 @@ const UNDERLAY_MTU: u16 = 1500;
 pub struct Network {
     index: u32,
     addresses: BTreeSet<IpNet>,
-    protected: BTreeSet<IpNet>,
+    /// Those that go with the SAs of peers, our own and theirs.
+    virtual_addresses: Addresses,
+    /// What is routed to the tunnel, with our address for it.
+    protected: BTreeMap<IpNet, Option<IpAddr>>,
     controller: Option<SocketAddr>,
     mtu: u16,
 }
@@ -47,13 +52,15 @@ impl Network {
     /// What the kernel refused, with its remedy.
     pub fn set_up(plan: &NodePlan) -> Result<(Self, Tun), espalier_sys::Error> {
         let mut netlink = Netlink::open()?;
-        fence(&mut netlink, plan, None)?;
+        let virtual_addresses = Addresses::default();
+        fence(&mut netlink, plan, &virtual_addresses, None)?;
         for ipv6 in [false, true] {
             netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
         }
         let tun = Tun::create(INTERFACE)?;
-        let (addresses, protected) = (BTreeSet::new(), BTreeSet::new());
-        let mut network = Self { index: tun.index(), addresses, protected, controller: None, mtu: 0 };
+        let (addresses, protected) = (BTreeSet::new(), BTreeMap::new());
+        let (index, controller) = (tun.index(), None);
+        let mut network = Self { index, addresses, virtual_addresses, protected, controller, mtu: 0 };
         network.give_addresses(&mut netlink, plan)?;
         network.give_mtu(&mut netlink, plan)?;
         netlink.set_up(network.index)?;
@@ -67,10 +74,30 @@ impl Network {
     /// What the kernel refused; what was done before stays.
     pub fn follow(&mut self, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
         let mut netlink = Netlink::open()?;
-        fence(&mut netlink, plan, self.controller)?;
+        fence(&mut netlink, plan, &self.virtual_addresses, self.controller)?;
         self.give_addresses(&mut netlink, plan)?;
         self.give_mtu(&mut netlink, plan)?;
-        self.route(&mut netlink, plan)
+        self.route(&mut netlink, plan)?;
+        self.take_addresses(&mut netlink, plan)
+    }
+
+    /// Follows the addresses that go with a peer's SA: ours are put on the interface, and packets to where they lead bear them.
+    ///
+    /// # Errors
+    /// What the kernel refused; what was done before stays.
+    pub(crate) fn assign(
+        &mut self,
+        plan: &NodePlan,
+        peer: Identity,
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), espalier_sys::Error> {
+        self.virtual_addresses.set(peer, addresses);
+        self.follow(plan)
+    }
+
+    /// Returns the addresses that go with the SAs of peers.
+    pub(crate) const fn virtual_addresses(&self) -> &Addresses {
+        &self.virtual_addresses
     }
 
     /// Leaves a way to the controller open, whatever the plan protects: it alone could mend a plan that locks it out.
@@ -82,7 +109,7 @@ impl Network {
             return Ok(());
         }
         self.controller = Some(controller);
-        fence(&mut Netlink::open()?, plan, self.controller)
+        fence(&mut Netlink::open()?, plan, &self.virtual_addresses, self.controller)
     }
 
     /// Makes room for the suite with the largest overhead that a peer may choose.
@@ -96,33 +123,48 @@ impl Network {
     }
 
     fn give_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-        let wanted: BTreeSet<IpNet> = plan.node.addresses.iter().copied().collect();
-        for address in wanted.difference(&self.addresses) {
+        for address in self.wanted_addresses(plan).difference(&self.addresses.clone()) {
             netlink.add_address(self.index, *address)?;
+            self.addresses.insert(*address);
         }
-        for address in self.addresses.difference(&wanted) {
-            netlink.delete_address(self.index, *address)?;
-        }
-        self.addresses = wanted;
         Ok(())
+    }
+
+    /// Takes addresses away once no route names them any more: the kernel would take the routes along.
+    fn take_addresses(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        let wanted = self.wanted_addresses(plan);
+        for address in self.addresses.clone().difference(&wanted) {
+            netlink.delete_address(self.index, *address)?;
+            self.addresses.remove(address);
+        }
+        Ok(())
+    }
+
+    fn wanted_addresses(&self, plan: &NodePlan) -> BTreeSet<IpNet> {
+        let given = self.virtual_addresses.own(plan).map(IpNet::from);
+        plan.node.addresses.iter().copied().chain(given).collect()
     }
 
     /// Routes what has a tunnel to the interface.
     fn route(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-        let wanted = reconcile::protected(plan);
-        let addresses = plan.node.addresses.iter().map(IpNet::addr);
-        let route = |destination: &IpNet| Route {
+        let own = plan.node.addresses.iter().map(IpNet::addr);
+        let source = |destination: &IpNet| {
+            let given = self.virtual_addresses.source(plan, destination);
+            given.or_else(|| own.clone().find(|a| a.is_ipv4() == destination.addr().is_ipv4()))
+        };
+        let wanted: BTreeMap<_, _> = reconcile::protected(plan).into_iter().map(|net| (net, source(&net))).collect();
+        let route = |destination: &IpNet, source: &Option<IpAddr>| Route {
             destination: *destination,
             table: TABLE,
             metric: TUNNEL_METRIC,
             target: Target::Interface(self.index),
-            source: addresses.clone().find(|a| a.is_ipv4() == destination.addr().is_ipv4()),
+            source: *source,
         };
-        for destination in wanted.difference(&self.protected) {
-            netlink.replace_route(&route(destination))?;
+        for (destination, source) in wanted.iter().filter(|(net, source)| self.protected.get(net) != Some(source)) {
+            netlink.replace_route(&route(destination, source))?;
         }
-        for destination in self.protected.difference(&wanted) {
-            netlink.delete_route(&route(destination))?;
+        for (destination, source) in self.protected.iter().filter(|(net, _)| !wanted.contains_key(net)) {
+            netlink.delete_route(&route(destination, source))?;
         }
         self.protected = wanted;
         Ok(())
@@ -138,10 +180,15 @@ fn largest_inner(plan: &NodePlan) -> u16 {
 }
 
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.
-fn fence(netlink: &mut Netlink, plan: &NodePlan, controller: Option<SocketAddr>) -> Result<(), espalier_sys::Error> {
+fn fence(
+    netlink: &mut Netlink,
+    plan: &NodePlan,
+    addresses: &Addresses,
+    controller: Option<SocketAddr>,
+) -> Result<(), espalier_sys::Error> {
     let strict = plan.strict.iter().map(IpNet::trunc);
     let guarded: BTreeSet<IpNet> = strict.chain(reconcile::protected(plan)).collect();
-    Guard::apply(&guard(plan, &guarded, controller))?;
+    Guard::apply(&guard(plan, &guarded, addresses, controller))?;
     for destination in &guarded {
         let (destination, target) = (*destination, Target::Unreachable);
         netlink.replace_route(&Route { destination, table: TABLE, metric: LAST_METRIC, target, source: None })?;
@@ -188,9 +235,14 @@ pub fn leave() -> Result<(), espalier_sys::Error> {
     Guard::remove()
 }
 
-fn guard(plan: &NodePlan, guarded: &BTreeSet<IpNet>, controller: Option<SocketAddr>) -> GuardSpec {
+fn guard(
+    plan: &NodePlan,
+    guarded: &BTreeSet<IpNet>,
+    addresses: &Addresses,
+    controller: Option<SocketAddr>,
+) -> GuardSpec {
     let ours = plan.node.addresses.iter().map(|a| IpNet::from(a.addr()));
-    let served = plan.rules.iter().flat_map(|rule| rule.local.iter().map(IpNet::trunc));
+    let served = addresses.served(plan).map(|net| net.trunc());
     // At the underlay address only: sessions to the mesh address belong into the tunnel.
     let ssh = plan.node.endpoints.iter().map(|address| Exemption {
         transport: Transport::Tcp,

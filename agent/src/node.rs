@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use espalier_esp::DropReason;
 use espalier_ike::certificate::validity;
 use espalier_ike::keylog::KeylogLine;
 use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
+use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
 use espalier_sys::udp::UdpSocket;
@@ -64,7 +65,7 @@ impl Node {
         let (sender, ike) = mpsc::channel(IKE_DATAGRAMS);
         let port500 = Port500::start(first, sender.clone())?;
         let mut plane = Userspace::start(tun, outside, sender)?;
-        plane.apply(&plan.rules)?;
+        plane.apply(&network.virtual_addresses().rules(plan))?;
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
         let mut node =
             Self { endpoint, plane, ike, plan, network, port500, keylog, changed: true, certificate_not_after };
@@ -102,7 +103,7 @@ impl Node {
             self.endpoint.set_trust(now(), trust, to.revoked.iter().cloned().collect())?;
         }
         // First what may pass, then who may send it, then where it goes.
-        self.plane.apply(&to.rules)?;
+        self.plane.apply(&self.network.virtual_addresses().rules(to))?;
         self.endpoint.configure(now(), peers);
         self.network.follow(to)?;
         tracing::info!(peers = to.peers.len(), rules = to.rules.len(), "plan carried out");
@@ -180,12 +181,24 @@ impl Node {
                 let rule = rule.map_or_else(|| "none".to_owned(), |rule| rule.to_string());
                 tracing::warn!(%peer, rule, reason, "no child SA");
             }
+            Output::Addresses(peer, addresses) => {
+                if let Err(error) = self.assign(peer, addresses) {
+                    tracing::error!(error = crate::error_chain(&error), "virtual addresses are not used");
+                }
+            }
             Output::Keylog(line) => {
                 if let Err(error) = self.log_keys(&line) {
                     tracing::error!(%error, "keys cannot be written");
                 }
             }
         }
+    }
+
+    /// Puts the addresses that go with a peer's SA to use.
+    fn assign(&mut self, peer: Identity, addresses: Vec<IpAddr>) -> Result<(), RunError> {
+        tracing::info!(%peer, ?addresses, "virtual addresses");
+        self.network.assign(&self.plan, peer, addresses)?;
+        Ok(self.plane.apply(&self.network.virtual_addresses().rules(&self.plan))?)
     }
 
     fn transmit(&self, path: &UdpPath, datagram: &[u8]) -> io::Result<()> {

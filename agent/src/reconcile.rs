@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig, Ppk};
-use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk};
+use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk, VirtualAddresses};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -103,6 +103,7 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
         profile: ours,
         key_epoch: peer.key_epoch,
         ppk: peer.ppk.as_ref().map(ppk).transpose()?,
+        virtual_addresses: virtual_addresses(plan, peer),
         children: children.collect::<Result<_, PlanError>>()?,
     })
 }
@@ -110,6 +111,15 @@ fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, Reconc
 fn ppk(planned: &PlannedPpk) -> Result<Ppk, IdentityError> {
     let PlannedPpk { id, file, required } = planned;
     Ok(Ppk { id: id.clone(), secret: identity::postquantum_key(file)?, required: *required })
+}
+
+/// Returns what a peer gives or is given; the node's own addresses are its own.
+fn virtual_addresses(plan: &NodePlan, peer: &PlannedPeer) -> Option<VirtualAddresses> {
+    let mut addresses = peer.virtual_addresses.clone()?;
+    if let VirtualAddresses::Pool(pool) = &mut addresses {
+        pool.except.extend(plan.node.addresses.iter().map(IpNet::addr));
+    }
+    Some(addresses)
 }
 
 const IKE_PORT: u16 = 500;

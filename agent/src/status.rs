@@ -69,6 +69,12 @@ pub struct PeerStatus {
     /// The postquantum preshared key that is mixed into the keys of the IKE SA.
     #[serde(default)]
     pub ppk: Option<String>,
+    /// Virtual addresses that go with the IKE SA: ours where the peer gives them, the peer's where this node does.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Name servers that were told along with them.
+    #[serde(default)]
+    pub dns: Vec<String>,
     /// Its child SAs.
     pub children: Vec<ChildStatus>,
 }

@@ -81,6 +81,7 @@ pub fn plan(world: &World, name: &Name) -> Option<NodePlan> {
                 key_epoch: world.key_epoch,
                 ppk: None,
                 encap: None,
+                virtual_addresses: None,
             });
         }
         all.extend(rules);

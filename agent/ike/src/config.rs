@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use espalier_crypto::SigningKey;
 use espalier_model::identity::{Identity, Name};
-use espalier_model::plan::PpkId;
+use espalier_model::plan::{PpkId, VirtualAddresses};
 use espalier_model::profile::Profile;
 use espalier_model::secret::Secret;
 use espalier_model::selector::TrafficSelector;
@@ -67,6 +67,8 @@ pub struct PeerConfig {
     pub key_epoch: u64,
     /// The postquantum preshared key that both mix into their keys.
     pub ppk: Option<Ppk>,
+    /// Addresses that one of both gives the other.
+    pub virtual_addresses: Option<VirtualAddresses>,
     /// The child SAs to hold, one for each rule.
     pub children: Vec<ChildConfig>,
 }

@@ -3,8 +3,8 @@
 use espalier_model::selector::TrafficSelector;
 
 use crate::wire::{
-    Authentication, CertificateEncoding, Delete, Identification, KeyExchangeData, Malformed, Nonce, Notify, NotifyType,
-    Payload, Proposal,
+    Authentication, CertificateEncoding, Configuration, Delete, Identification, KeyExchangeData, Malformed, Nonce,
+    Notify, NotifyType, Payload, Proposal,
 };
 
 /// What a message holds. Vendor IDs and unknown payloads that are not critical are left out.
@@ -19,6 +19,7 @@ pub(crate) struct Content {
     pub(crate) authentication: Option<Authentication>,
     pub(crate) selectors_initiator: Option<Vec<TrafficSelector>>,
     pub(crate) selectors_responder: Option<Vec<TrafficSelector>>,
+    pub(crate) configuration: Option<Configuration>,
     pub(crate) notifies: Vec<Notify>,
     pub(crate) deletes: Vec<Delete>,
 }
@@ -44,6 +45,7 @@ impl Content {
             Payload::Authentication(value) => once(&mut self.authentication, value),
             Payload::SelectorsInitiator(value) => once(&mut self.selectors_initiator, value),
             Payload::SelectorsResponder(value) => once(&mut self.selectors_responder, value),
+            Payload::Configuration(value) => once(&mut self.configuration, value),
             Payload::Certificate(value) => {
                 //= RFC 7296 §3.6: no certificate is fetched from a URL; only X.509 itself is read
                 if value.encoding == CertificateEncoding::X509_SIGNATURE {

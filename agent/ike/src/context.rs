@@ -10,6 +10,8 @@ use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
 use crate::config::{EndpointConfig, Now};
+use crate::endpoint::given::Given;
+use crate::endpoint::leases::Leases;
 use crate::outbounds::{Outbounds, Switch};
 use crate::output::Output;
 use crate::wire::{IkeSpi, Nonce};
@@ -28,6 +30,10 @@ pub(crate) struct Context<'a> {
     pub(crate) holders: &'a mut BTreeMap<ChildId, IkeSpi>,
     /// The number of this endpoint's life.
     pub(crate) life: u64,
+    /// Which peer has which address of our pools.
+    pub(crate) leases: &'a mut Leases,
+    /// The addresses that peers have given us.
+    pub(crate) given: &'a Given,
     /// Whether a postquantum preshared key is configured for any peer.
     pub(crate) has_ppk: bool,
     /// How often this endpoint's identity has been exchanged.

@@ -2,6 +2,8 @@
 
 mod cookie;
 mod farewell;
+pub(crate) mod given;
+pub(crate) mod leases;
 mod peers;
 mod slot;
 mod step;
@@ -26,6 +28,8 @@ use crate::wire::{ExchangeType, Header, IkeSpi};
 
 use cookie::Cookies;
 use farewell::Farewells;
+use given::Given;
+use leases::Leases;
 use slot::{Peer, Sa};
 use timers::Timers;
 
@@ -52,6 +56,8 @@ pub struct Endpoint {
     next_child: u64,
     life: u64,
     identity_epoch: u64,
+    leases: Leases,
+    given: Given,
     has_ppk: bool,
 }
 
@@ -80,6 +86,8 @@ macro_rules! context {
             holders: &mut $self.holders,
             life: $self.life,
             identity_epoch: $self.identity_epoch,
+            leases: &mut $self.leases,
+            given: &$self.given,
             has_ppk: $self.has_ppk,
         }
     };
@@ -112,6 +120,8 @@ impl Endpoint {
             next_child: 0,
             life: rng.random(),
             identity_epoch: 0,
+            leases: Leases::default(),
+            given: Given::default(),
             has_ppk: false,
             rng,
         })
@@ -247,6 +257,8 @@ impl Endpoint {
                 since: sa.since,
                 key_epoch: sa.parts.epoch,
                 ppk: sa.parts.ppk.clone(),
+                addresses: sa.parts.assigned.addresses.clone(),
+                dns: sa.parts.assigned.dns.clone(),
                 children: alive.map(child).collect(),
             }
         });

@@ -1,5 +1,6 @@
 //! `IKE_SA_INIT` and `IKE_AUTH` (RFC 7296 §1.2). States are structs that are consumed: what a state no longer needs is gone.
 
+pub(crate) mod configuration;
 pub(crate) mod initiator;
 pub(crate) mod nat;
 pub(crate) mod ppk;
@@ -50,6 +51,9 @@ pub(crate) enum Failure {
     /// One of both ends may not do without a postquantum preshared key.
     #[error(transparent)]
     Ppk(#[from] ppk::PpkError),
+    /// There is no address for one of both ends.
+    #[error(transparent)]
+    Address(#[from] configuration::AddressError),
     /// No rule demands a child SA, and the peer sets no IKE SA up without one.
     #[error("no rule demands a child SA with the peer, and it sets no IKE SA up without one")]
     NeedsChild,

@@ -1,6 +1,6 @@
 //! What an endpoint orders its driver to do, as values in a queue.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use espalier_model::identity::{Identity, Name};
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
@@ -43,6 +43,8 @@ pub enum Output {
         /// What was offered, what was wanted, and which field decides.
         reason: String,
     },
+    /// These are the addresses that one of both has given the other, from now on; none says that they are taken back.
+    Addresses(Identity, Vec<IpAddr>),
     /// Keys for Wireshark.
     Keylog(KeylogLine),
 }

@@ -1,6 +1,7 @@
 //! An IKE SA once it stands: what it keeps count of, how it lives, and how it is replaced.
 
 pub(crate) mod adopt;
+pub(crate) mod assigned;
 pub(crate) mod auth_lifetime;
 pub(crate) mod child;
 pub(crate) mod create_child;

@@ -1,5 +1,6 @@
 //! What stands, for people and metrics.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use espalier_model::identity::{Identity, Name};
@@ -25,6 +26,10 @@ pub struct IkeStatus {
     pub key_epoch: u64,
     /// The postquantum preshared key that is mixed into its keys.
     pub ppk: Option<PpkId>,
+    /// The addresses that one end has given the other.
+    pub addresses: Vec<IpAddr>,
+    /// The name servers that were told along with them.
+    pub dns: Vec<IpAddr>,
     /// Its child SAs.
     pub children: Vec<ChildStatus>,
 }

@@ -14,6 +14,7 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
 
+mod addresses;
 mod authentication;
 mod childless;
 mod first_exchange;
@@ -33,6 +34,7 @@ struct Node {
     removed: Vec<Direction>,
     refused: Vec<String>,
     address: IpAddr,
+    addresses: Vec<IpAddr>,
 }
 
 struct Pair {
@@ -68,6 +70,7 @@ fn peer(side: usize, auth: Auth) -> PeerConfig {
         profile: profile(),
         key_epoch: 0,
         ppk: None,
+        virtual_addresses: None,
         children: vec![ChildConfig {
             rule: "net".parse().unwrap(),
             local: selectors(side),
@@ -86,7 +89,17 @@ fn node(side: usize, certificate: Option<CertificateIdentity>, trust: Vec<Vec<u8
     let config = EndpointConfig { identity, trust, revoked: BTreeSet::new(), keylog: false };
     let address = format!("192.0.2.{side}").parse().unwrap();
     let endpoint = Endpoint::new(config, [u8::try_from(side).unwrap(); 32]).unwrap();
-    Node { endpoint, inbound: vec![], outbound: vec![], up: 0, down: vec![], removed: vec![], refused: vec![], address }
+    Node {
+        endpoint,
+        inbound: vec![],
+        outbound: vec![],
+        up: 0,
+        down: vec![],
+        removed: vec![],
+        refused: vec![],
+        address,
+        addresses: vec![],
+    }
 }
 
 impl Pair {
@@ -121,6 +134,7 @@ impl Pair {
                     Output::Replaced(..) | Output::MovePath(..) => {}
                     Output::Down(_, reason) | Output::TurnedAway(_, reason) => node.down.push(reason),
                     Output::ChildRefused { reason, .. } => node.refused.push(reason),
+                    Output::Addresses(_, addresses) => node.addresses = addresses,
                     Output::Keylog(_) => {}
                 }
             }

@@ -5,6 +5,7 @@
 //! [`sk`] seals and opens the encrypted payload, [`proposal`] builds and selects proposals.
 
 pub mod buffer;
+pub mod cp;
 pub mod header;
 pub mod id;
 pub mod message;
@@ -19,6 +20,7 @@ mod ts;
 
 use thiserror::Error;
 
+pub use cp::Configuration;
 pub use header::{Flags, Header, IkeSpi};
 pub use id::Identification;
 pub use message::Message;
@@ -26,8 +28,8 @@ pub use notify::{Delete, Notify};
 pub use payload::{Authentication, Certificate, CertificateRequest, Encrypted, KeyExchangeData, Nonce, Payload};
 pub use ppk::PpkIdentity;
 pub use registry::{
-    AuthMethod, CertificateEncoding, ExchangeType, IdType, NotifyType, PayloadType, PpkIdType, ProtocolId,
-    TransformType,
+    AttributeType, AuthMethod, CertificateEncoding, ConfigurationType, ExchangeType, IdType, NotifyType, PayloadType,
+    PpkIdType, ProtocolId, TransformType,
 };
 pub use sa::{Proposal, SpiField, Transform};
 

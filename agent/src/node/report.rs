@@ -1,6 +1,7 @@
 //! What the running node tells of itself: to the controller, and to who asks on the node.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use espalier_esp::DropReason;
@@ -82,6 +83,8 @@ impl Node {
             path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
             seconds: latest.map_or(0, |sa| Instant::now().saturating_duration_since(sa.since).as_secs()),
             ppk: latest.and_then(|sa| sa.ppk.as_ref()).map(ToString::to_string),
+            addresses: latest.map_or_else(Vec::new, |sa| texts(&sa.addresses)),
+            dns: latest.map_or_else(Vec::new, |sa| texts(&sa.dns)),
             children,
         }
     }
@@ -104,4 +107,8 @@ impl Node {
             unauthentic: inbound.unauthentic,
         }
     }
+}
+
+fn texts(addresses: &[IpAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }

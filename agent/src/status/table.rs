@@ -58,6 +58,12 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
         let ChildStatus { rule, suite, mode, around, .. } = child;
         writeln!(f, "{:width$}  rule {rule}: {suite}, {mode}, {esn}, in {around}", "")?;
     }
+    if !peer.addresses.is_empty() {
+        writeln!(f, "{:width$}  virtual addresses {}", "", peer.addresses.join(", "))?;
+    }
+    if !peer.dns.is_empty() {
+        writeln!(f, "{:width$}  name servers {}", "", peer.dns.join(", "))?;
+    }
     peer.missing.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}", ""))
 }
 
@@ -99,6 +105,8 @@ mod tests {
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
             seconds: 3_700,
             ppk: (id == "b").then(|| "ppk-1".to_owned()),
+            addresses: vec!["10.3.0.7".to_owned()],
+            dns: Vec::new(),
             children,
         };
         Status {
@@ -130,6 +138,7 @@ mod tests {
             "no child SA for rule default",
             "3  replayed",
             "key ppk-1",
+            "virtual addresses 10.3.0.7",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

@@ -1,5 +1,6 @@
 //! The plan of one node: what it needs and no more. The controller computes it; a file may hold it as well.
 
+mod addresses;
 mod ppk;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use crate::identity::{Identity, Name};
 use crate::profile::{Encap, Profile, ProfileError};
 use crate::selector::{PortRange, Protocol, TrafficSelector};
 
+pub use addresses::{AddressFamily, AddressPool, VirtualAddresses};
 pub use ppk::{PlannedPpk, PpkId, PpkIdError};
 
 mod forms;
@@ -91,6 +93,9 @@ pub struct PlannedPeer {
     /// Whether ESP travels in UDP, against the peer's profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encap: Option<Encap>,
+    /// Addresses that one of both gives the other (RFC 7296 §2.19).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_addresses: Option<VirtualAddresses>,
 }
 
 /// How a pair proves identities to each other.
@@ -183,6 +188,9 @@ pub enum PlanError {
     /// A protect rule without a peer, or another rule with one.
     #[error("rule {0}: {1}")]
     Rule(Name, &'static str),
+    /// Addresses that cannot be given.
+    #[error("peer {0}: virtual-addresses: {1}")]
+    Addresses(Identity, &'static str),
     /// A profile that cannot work.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -247,6 +255,7 @@ impl NodePlan {
             return Err(PlanError::Empty { place: "node".to_owned(), list: "endpoints" });
         }
         self.peers.iter().try_for_each(|peer| self.known_profile(format!("peer {}", peer.id), &peer.profile))?;
+        self.peers.iter().try_for_each(PlannedPeer::check)?;
         self.rules.iter().try_for_each(|rule| self.check_rule(rule))?;
         self.check_forms()
     }
@@ -287,6 +296,20 @@ impl NodePlan {
             }
             (Action::Drop | Action::Bypass, None) => Ok(()),
         }
+    }
+}
+
+impl PlannedPeer {
+    fn check(&self) -> Result<(), PlanError> {
+        let fault = match &self.virtual_addresses {
+            Some(VirtualAddresses::Request(_)) if !self.initiate => {
+                Some("who asks for one starts: initiate must be true")
+            }
+            Some(VirtualAddresses::Pool(_)) if self.initiate => Some("who gives them waits: initiate must be false"),
+            Some(addresses) => addresses.fault(),
+            None => None,
+        };
+        fault.map_or(Ok(()), |fault| Err(PlanError::Addresses(self.id.clone(), fault)))
     }
 }
 

@@ -1,15 +1,18 @@
 //! Peers: who is called and when, which SA is the one in use, and what happens when two ends call each other at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_model::identity::Identity;
+use espalier_model::plan::VirtualAddresses;
 use rand::RngExt;
 
 use super::slot::{Peer, Sa, path_to, reason};
 use super::{Endpoint, context};
 use crate::config::{Auth, Now, PeerConfig};
 use crate::handshake::initiator::InitSent;
+use crate::handshake::ppk;
 use crate::handshake::proof::Proof;
 use crate::outbounds::Switch;
 use crate::output::{DownReason, Output};
@@ -44,6 +47,7 @@ impl Endpoint {
         }
         for (id, peer) in before {
             self.peer_timers.set(&id, None);
+            self.leases.forget(&id);
             self.part(now, id, &peer);
         }
         self.index_addresses();
@@ -52,6 +56,11 @@ impl Endpoint {
         for spi in self.sas.iter().filter_map(standing).collect::<Vec<_>>() {
             let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) else { continue };
             if let Some(peer) = self.peers.get(&sa.parts.peer.id) {
+                if ppk::lacking(&peer.config, sa.parts.ppk.as_ref()) {
+                    sa.begin_close();
+                } else if ppk::changed(&sa.parts.peer, &peer.config) {
+                    self.peer_timers.set(&sa.parts.peer.id, Some(now.instant));
+                }
                 sa.reconfigure(now.instant, &peer.config);
             }
             let next = self.act(now, Sa::Established(sa));
@@ -81,6 +90,7 @@ impl Endpoint {
             sa.remove_children(cx, true);
             // A message that cannot be sealed any more leaves the peer to its own liveness check.
             let told = sa.close(cx);
+            self.note_addresses(&id, &[]);
             self.outputs.push_back(Output::Down(id, DownReason::DeletedByUs));
             self.keep(spi, told.is_ok().then_some(Sa::Established(sa)));
         }
@@ -133,6 +143,11 @@ impl Endpoint {
     pub(super) fn call_due(&mut self, now: Now) {
         for id in self.peer_timers.take_due(now.instant) {
             let Some(peer) = self.peers.get(&id).filter(|p| p.attempt.is_none()) else { continue };
+            //= RFC 7296 §2.19: who wants an address starts, since only an initiator can ask
+            if matches!(peer.config.virtual_addresses, Some(VirtualAddresses::Pool(_))) {
+                self.peer_timers.set(&id, Some(now.instant + LONGEST_RETRY));
+                continue;
+            }
             let (config, alone) = (Arc::clone(&peer.config), peer.sa.is_none());
             let Some(path) = path_to(&config, peer.failures) else { continue };
             match InitSent::start(context!(self, now), config, path, alone) {
@@ -171,6 +186,8 @@ impl Endpoint {
         sa.remove_children(context!(self, now), in_use);
         if let Some(peer) = self.peers.get_mut(&id).filter(|_| in_use) {
             peer.sa = None;
+            self.leases.ended(&id);
+            self.outputs.extend(self.given.set(&id, &[]));
             if peer.attempt.is_none() {
                 self.failed(now, &id, reason);
             } else {
@@ -224,6 +241,13 @@ impl Endpoint {
             new.begin_close();
             return self.act(now, Sa::Established(new));
         };
+        if ppk::lacking(&peer.config, new.parts.ppk.as_ref()) {
+            // The key has been demanded while the exchange was under way.
+            let _ = peer.attempt.take_if(|attempt| *attempt == spi);
+            self.peer_timers.set(&id, Some(now.instant));
+            new.begin_close();
+            return self.act(now, Sa::Established(new));
+        }
         peer.failures = 0;
         new.reconfigure(now.instant, &peer.config);
         let before = peer.sa;
@@ -287,6 +311,7 @@ impl Endpoint {
         let stale = sa.parts.identity_epoch < self.identity_epoch && matches!(sa.parts.peer.auth, Auth::Certificate);
         let renew = if stale { Some(now.instant) } else { sa.renews_at() };
         self.peer_timers.set(&id, renew);
+        self.note_addresses(&id, &sa.parts.assigned.addresses);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.sa = Some(sa.spi());
         }
@@ -303,6 +328,11 @@ impl Endpoint {
                 None
             }
         }
+    }
+
+    /// Orders that the addresses which go with the SA in use are those that one end has.
+    fn note_addresses(&mut self, id: &Identity, addresses: &[IpAddr]) {
+        self.outputs.extend(self.given.set(id, addresses));
     }
 
     fn take_over(&mut self) -> Duration {

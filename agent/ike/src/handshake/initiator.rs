@@ -6,6 +6,7 @@ use espalier_crypto::{KeyShare, Method};
 use espalier_model::sa::UdpPath;
 use espalier_model::suite::KeyExchange;
 
+use super::configuration;
 use super::nat::{Ends, Nat};
 use super::ppk::{self, Mixed};
 use super::proof::Covered;
@@ -31,8 +32,8 @@ use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
-    ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType, Payload,
-    ProtocolId, SpiField,
+    Delete, ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType,
+    Payload, ProtocolId, SpiField,
 };
 
 /// Waits for the response to `IKE_SA_INIT`.
@@ -241,6 +242,7 @@ impl AuthSent {
             let plain = Covered { sk_p: &self.auth.sk_pi, ..covered };
             payloads.extend(ppk::name(ppk, || plain.prove(cx, &self.auth, &self.peer, hashes))?);
         }
+        payloads.extend(configuration::request(&self.peer, cx.given.by(&self.peer.id)));
         if let Some(asked) = &self.child {
             let config = &asked.config;
             payloads.extend(form::notifies(config, None));
@@ -261,12 +263,10 @@ impl AuthSent {
         Ok(())
     }
 
-    /// Tells the responder, for which the SA stands, that we do not believe it. Should this be lost, its sign of life will be.
-    fn disown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        //= RFC 7296 §2.21.2: the initiator may tell so in a separate INFORMATIONAL exchange
+    /// Tells the responder, for which the SA stands, that we give it up. Should this be lost, its sign of life will be.
+    fn disown(&mut self, cx: &mut Context<'_>, why: Payload) -> Result<(), Failure> {
         let header = header(self.spis, ExchangeType::INFORMATIONAL, Flags { initiator: true, response: false }, 2);
-        let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-        let datagrams = self.sealing.seal(self.path, &header, &[Payload::Notify(notify)])?;
+        let datagrams = self.sealing.seal(self.path, &header, &[why])?;
         cx.transmit_all(self.path, &datagrams);
         Ok(())
     }
@@ -296,8 +296,16 @@ impl AuthSent {
         let (proof, mixed) = match believed {
             Ok(believed) => believed,
             Err(failure) => {
-                self.disown(cx)?;
+                //= RFC 7296 §2.21.2: the initiator may tell so in a separate INFORMATIONAL exchange
+                self.disown(cx, Payload::Notify(Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new())))?;
                 return Err(failure);
+            }
+        };
+        let assigned = match configuration::accept(&self.peer, &content) {
+            Ok(assigned) => assigned,
+            Err(error) => {
+                self.disown(cx, Payload::Delete(Delete::ike()))?;
+                return Err(error.into());
             }
         };
         self.requests.close();
@@ -306,9 +314,13 @@ impl AuthSent {
             mixed.id
         });
         let epoch = self.epoch;
-        let asked = self.child.take();
+        let peer = assigned.narrow(&self.peer);
+        let asked = self.child.take().and_then(|asked| {
+            let config = peer.children.iter().find(|child| child.rule == asked.config.rule)?.clone();
+            Some(Asked { config, ..asked })
+        });
         let parts = Parts {
-            peer: self.peer,
+            peer,
             spis: self.spis,
             initiator: true,
             path: self.path,
@@ -326,6 +338,7 @@ impl AuthSent {
             prove_by: auth_lifetime::told(cx.now.instant, &content),
             proof,
             ppk,
+            assigned,
         };
         let mut established = Established::new(cx, parts);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same

@@ -120,6 +120,17 @@ pub(crate) fn choose<'p>(peer: &'p PeerConfig, announced: bool, request: &Conten
     }
 }
 
+/// Tells whether an SA has to end at once: its peer may not do without a key any more, and the SA has none or another.
+pub(crate) fn lacking(peer: &PeerConfig, used: Option<&PpkId>) -> bool {
+    peer.ppk.as_ref().is_some_and(|ppk| ppk.required && used != Some(&ppk.id))
+}
+
+/// Tells whether SAs have to be set up anew, since the key is another one.
+pub(crate) fn changed(before: &PeerConfig, after: &PeerConfig) -> bool {
+    let key = |peer: &PeerConfig| peer.ppk.as_ref().map(|ppk| (ppk.id.clone(), ppk.secret.clone()));
+    key(before) != key(after)
+}
+
 /// Tells the initiator that its key is used.
 pub(crate) const fn confirmation() -> Payload {
     Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new()))

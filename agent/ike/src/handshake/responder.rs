@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use espalier_crypto::KeyShare;
 use espalier_model::sa::UdpPath;
 
+use super::configuration::{self, Configured};
 use super::initiator::{header, key_exchange};
 use super::nat::{Ends, Nat};
 use super::ppk::{self, Choice, Mixed};
@@ -166,18 +167,16 @@ impl HalfOpen {
         let mut content = Content::read(payloads)?;
         let Believed { peer, proof, mixed } = match self.believe(cx, &mut content, peers) {
             Ok(believed) => believed,
-            Err(failure) => {
-                //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
-                let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-                self.respond(cx, path, mark, &[Payload::Notify(notify)])?;
-                return Err(failure);
-            }
+            //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
+            Err(why) => return Err(self.turn_away(cx, path, mark, NotifyType::AUTHENTICATION_FAILED, why)),
         };
-        if let Err(failure) = self.nat.check(peer.profile.encap) {
-            let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
-            self.respond(cx, path, mark, &[Payload::Notify(notify)])?;
-            return Err(failure);
+        if let Err(why) = self.nat.check(peer.profile.encap) {
+            return Err(self.turn_away(cx, path, mark, NotifyType::NO_PROPOSAL_CHOSEN, why));
         }
+        let configured = match configuration::answer(cx, &peer, &content) {
+            Ok(configured) => configured,
+            Err(why) => return Err(self.turn_away(cx, path, mark, NotifyType::AUTHENTICATION_FAILED, why)),
+        };
         let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
         let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
         let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
@@ -191,7 +190,8 @@ impl HalfOpen {
         payloads.extend(auth_lifetime::notify(cx.now.instant, proof.as_ref()));
         let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
         let ends = Ends { path, nat: self.nat };
-        let (agreed, refused) = match answer_child(cx, &peer, &ends, epoch, &content) {
+        payloads.extend(configured.payload.clone());
+        let (agreed, refused) = match answer_child(cx, &peer, &configured, &ends, epoch, &content) {
             Ok(None) => (None, None),
             Ok(Some((agreed, answer))) => {
                 payloads.extend(answer);
@@ -205,7 +205,7 @@ impl HalfOpen {
         let response = self.respond(cx, path, mark, &payloads)?;
         let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
         let parts = Parts {
-            peer,
+            peer: configured.assigned.narrow(&peer),
             spis: self.spis,
             initiator: false,
             path,
@@ -223,6 +223,7 @@ impl HalfOpen {
             prove_by: None,
             proof,
             ppk,
+            assigned: configured.assigned,
         };
         let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
@@ -261,6 +262,19 @@ impl HalfOpen {
         Ok(Believed { peer, proof, mixed })
     }
 
+    /// Tells the initiator that there is no SA; returns why.
+    fn turn_away(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: UdpPath,
+        request: Mark,
+        told: NotifyType,
+        why: impl Into<Failure>,
+    ) -> Failure {
+        let told = self.respond(cx, path, request, &[Payload::Notify(Notify::new(told, Vec::new()))]);
+        told.map_or_else(|failure| failure, |_| why.into())
+    }
+
     /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.
     fn respond(
         &mut self,
@@ -282,17 +296,30 @@ impl HalfOpen {
 /// Answers the child SA of the request, if there is one: returns what is agreed, and the payloads that say so.
 fn answer_child(
     cx: &mut Context<'_>,
-    peer: &PeerConfig,
+    peer: &Arc<PeerConfig>,
+    configured: &Configured,
     ends: &Ends,
     epoch: u64,
     content: &Content,
 ) -> Result<Option<(Agreed, Vec<Payload>)>, Refused> {
+    if configured.refused {
+        return Err((Refusal::NoAddress, None));
+    }
     if content.proposals.is_none() {
+        //= RFC 6023 §3: an IKE_AUTH request without SA and TS payloads makes an IKE SA alone
         return Ok(None);
     }
-    //= RFC 7296 §5.1: a peer has child SAs for the traffic that is configured for its name, and no other
-    let narrowed = child::narrow(peer.children.iter(), ChildExchange::Auth, Part::Whole, ends, content);
-    let Narrowed { config, selectors, originals, chosen, part } = narrowed.map_err(child::owned)?;
+    let given = configured.assigned.narrow(peer);
+    let find = |peer: &PeerConfig| {
+        //= RFC 7296 §5.1: a peer has child SAs for the traffic that is configured for its name, and no other
+        let narrowed = child::narrow(peer.children.iter(), ChildExchange::Auth, Part::Whole, ends, content);
+        narrowed.map_err(child::owned)
+    };
+    let narrowed = find(&given).map_err(|refused| {
+        let unasked = refused.0 == Refusal::Traffic && configured.assigned.addresses.is_empty() && find(peer).is_ok();
+        if unasked { (Refusal::NotAsked, None) } else { refused }
+    });
+    let Narrowed { config, selectors, originals, chosen, part } = narrowed?;
     let outbound = chosen.spi.child().ok_or((Refusal::Malformed, None))?;
     let inbound = cx.child_spi();
     let mut payloads = form::notifies(&config, Some(content));

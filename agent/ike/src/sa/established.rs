@@ -9,6 +9,7 @@ use espalier_model::plan::PpkId;
 use espalier_model::profile::Profile;
 use espalier_model::sa::{Spi, UdpPath};
 
+use super::assigned::Assigned;
 use super::child::{Child, sooner};
 use super::exchange::Exchange;
 use super::opener::{Opener, Received};
@@ -57,6 +58,8 @@ pub(crate) struct Parts {
     pub(crate) proof: Option<Proof>,
     /// The postquantum preshared key that is mixed into its keys.
     pub(crate) ppk: Option<PpkId>,
+    /// The addresses that one end has given the other.
+    pub(crate) assigned: Assigned,
 }
 
 /// The SA.
@@ -176,6 +179,7 @@ impl Established {
 
     /// Takes a changed configuration of the peer.
     pub(crate) fn reconfigure(&mut self, now: Instant, peer: &Arc<PeerConfig>) {
+        let peer = &self.parts.assigned.narrow(peer);
         for child in &mut self.children {
             child.reconfigure(now, peer);
         }

@@ -4,6 +4,7 @@ use super::established::{Established, Fate};
 use super::exchange::Exchange;
 use crate::content::Content;
 use crate::context::Context;
+use crate::handshake::configuration;
 use crate::output::DownReason;
 use crate::wire::{Delete, NotifyType, Payload, ProtocolId};
 
@@ -40,7 +41,8 @@ impl Established {
             offer.deleted.extend(unknown.take(MOST_UNKNOWN.saturating_sub(offer.deleted.len())));
         }
         self.drop_children(cx, gone);
-        let payloads = Delete::children(&ours).into_iter().map(Payload::Delete).collect();
+        let mut payloads: Vec<_> = Delete::children(&ours).into_iter().map(Payload::Delete).collect();
+        payloads.extend(configuration::inform(content));
         (payloads, Fate::Stays)
     }
 

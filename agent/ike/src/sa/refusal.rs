@@ -22,6 +22,10 @@ pub(crate) enum Refusal {
     Pair,
     /// The key exchange is not the one that was chosen.
     KeyExchange,
+    /// There is no address for the peer.
+    NoAddress,
+    /// The peer has not asked for an address, and the rule means none but that.
+    NotAsked,
     /// A payload is missing or says what it must not.
     Malformed,
 }
@@ -34,6 +38,10 @@ impl Refusal {
             Self::Traffic => NotifyType::TS_UNACCEPTABLE,
             //= RFC 7296 §2.7: where no proposal can be accepted, the answer is NO_PROPOSAL_CHOSEN
             Self::Proposal | Self::Mode | Self::Nat | Self::Pair | Self::KeyExchange => NotifyType::NO_PROPOSAL_CHOSEN,
+            //= RFC 7296 §3.15.4: without an address for the initiator there is no child SA, though the IKE SA stands
+            Self::NoAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,
+            //= RFC 7296 §2.19: an initiator that must ask for an address, and has not, is told so
+            Self::NotAsked => NotifyType::FAILED_CP_REQUIRED,
             Self::Malformed => NotifyType::INVALID_SYNTAX,
         }
     }
@@ -73,6 +81,12 @@ impl Refusal {
             Self::KeyExchange => {
                 format!("peer answers with another key exchange than was chosen; profile {name}: key-exchange")
             }
+            Self::NoAddress => {
+                "peer asks for an address, and there is none for it: virtual-addresses.pool decides".to_owned()
+            }
+            Self::NotAsked => "peer has not asked for an address, and the rule means one of the pool: \
+                               virtual-addresses.pool decides"
+                .to_owned(),
             Self::Malformed => "peer's message lacks an SPI or a nonce".to_owned(),
         }
     }

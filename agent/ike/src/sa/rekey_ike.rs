@@ -192,6 +192,7 @@ impl Established {
             proof: self.parts.proof.clone(),
             //= RFC 8784 §3: what was mixed into SK_d lives on in the keys of the SAs that follow
             ppk: self.parts.ppk.clone(),
+            assigned: self.parts.assigned.clone(),
             keys,
         };
         Ok(Self::new(cx, parts))

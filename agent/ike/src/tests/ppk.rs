@@ -171,6 +171,35 @@ fn a_key_lives_on_in_rekeyed_sas() {
     assert!(right.inbound.iter().any(|sa| halves_match(sent, sa)));
 }
 
+#[test]
+fn a_key_that_is_required_later_ends_the_sa_without_it_and_makes_one_with_it() {
+    let mut pair = Pair::with_peers(peers([OPTIONAL, NONE], &psk("secret")));
+    pair.drive(|_| 1);
+    assert_eq!(in_use(&pair), [None, None]);
+    for has in [[REQUIRED, REQUIRED], [OTHER_ID, OTHER_ID]] {
+        pair.configure(peers(has, &psk("secret")));
+        for _ in 0..10 {
+            pair.drive(|_| 1);
+            pair.wait(Duration::from_secs(1));
+        }
+        let id = has[0].map(|(id, ..)| id.to_owned());
+        assert_eq!(in_use(&pair), [id.clone(), id]);
+        let children = |side: usize| pair.nodes[side].endpoint.status()[0].children.len();
+        assert_eq!((children(0), children(1)), (1, 1));
+    }
+    let mut pair = Pair::with_peers(peers([OPTIONAL, NONE], &psk("secret")));
+    pair.drive(|_| 1);
+    pair.configure(
+        peers([OPTIONAL, REQUIRED], &psk("secret"))
+            .map(|peer| PeerConfig { ppk: peer.ppk.filter(|p| p.required), ..peer }),
+    );
+    for _ in 0..10 {
+        pair.drive(|_| 1);
+        pair.wait(Duration::from_secs(1));
+    }
+    assert!(pair.nodes.iter().all(|node| node.endpoint.status().is_empty()), "rather nothing than an SA without it");
+}
+
 /// A responder that has the key announces it, and then answers as if it had not.
 #[test]
 fn an_initiator_that_requires_the_key_does_not_believe_an_answer_without_it() {

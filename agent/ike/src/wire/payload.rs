@@ -3,6 +3,7 @@
 use espalier_model::selector::TrafficSelector;
 
 use super::buffer::{Reader, Writer};
+use super::cp::Configuration;
 use super::id::Identification;
 use super::notify::{Delete, Notify};
 use super::registry::{AuthMethod, CertificateEncoding, PayloadType};
@@ -38,6 +39,8 @@ pub enum Payload {
     SelectorsResponder(Vec<TrafficSelector>),
     /// V.
     VendorId(Vec<u8>),
+    /// CP.
+    Configuration(Configuration),
     /// SK, always last.
     Encrypted(Encrypted),
     /// A payload that is unknown here and not critical: to be skipped.
@@ -137,6 +140,7 @@ impl Payload {
             Self::SelectorsInitiator(_) => PayloadType::TSI,
             Self::SelectorsResponder(_) => PayloadType::TSR,
             Self::VendorId(_) => PayloadType::VENDOR_ID,
+            Self::Configuration(_) => PayloadType::CP,
             Self::Encrypted(_) => PayloadType::SK,
             Self::Unknown(kind, _) => *kind,
         }
@@ -169,6 +173,7 @@ impl Payload {
             PayloadType::TSI => Self::SelectorsInitiator(ts::read(r)?),
             PayloadType::TSR => Self::SelectorsResponder(ts::read(r)?),
             PayloadType::VENDOR_ID => Self::VendorId(r.rest().to_vec()),
+            PayloadType::CP => Self::Configuration(Configuration::read(r)?),
             other if critical => return Err(Malformed::UnsupportedCritical(other)),
             other => Self::Unknown(other, r.rest().to_vec()),
         };
@@ -202,6 +207,7 @@ impl Payload {
             Self::Notify(notify) => notify.emit(w),
             Self::Delete(delete) => delete.emit(w)?,
             Self::SelectorsInitiator(list) | Self::SelectorsResponder(list) => ts::emit(list, w)?,
+            Self::Configuration(configuration) => configuration.emit(w)?,
             Self::VendorId(data) | Self::Unknown(_, data) => w.bytes(data),
             Self::Encrypted(encrypted) => w.bytes(&encrypted.body),
         }

@@ -54,6 +54,8 @@ registry! {
         TSR = 45,
         /// Encrypted and authenticated.
         SK = 46,
+        /// Configuration.
+        CP = 47,
         /// One fragment of what is encrypted and authenticated (RFC 7383).
         SKF = 53,
     }
@@ -128,6 +130,50 @@ registry! {
         OPAQUE = 1,
         /// The name of a key that does not change.
         FIXED = 2,
+    }
+}
+
+registry! {
+    /// What a configuration payload is for (RFC 7296 §3.15).
+    ConfigurationType(u8) {
+        /// `CFG_REQUEST`.
+        REQUEST = 1,
+        /// `CFG_REPLY`.
+        REPLY = 2,
+        /// `CFG_SET`.
+        SET = 3,
+        /// `CFG_ACK`.
+        ACK = 4,
+    }
+}
+
+registry! {
+    /// What an attribute of a configuration payload holds (RFC 7296 §3.15.1).
+    AttributeType(u16) {
+        /// An IPv4 address.
+        INTERNAL_IP4_ADDRESS = 1,
+        /// Its netmask.
+        INTERNAL_IP4_NETMASK = 2,
+        /// A name server.
+        INTERNAL_IP4_DNS = 3,
+        /// A NetBIOS name server.
+        INTERNAL_IP4_NBNS = 4,
+        /// A DHCP server.
+        INTERNAL_IP4_DHCP = 6,
+        /// The version of a program.
+        APPLICATION_VERSION = 7,
+        /// An IPv6 address with its prefix.
+        INTERNAL_IP6_ADDRESS = 8,
+        /// A name server.
+        INTERNAL_IP6_DNS = 10,
+        /// A DHCP server.
+        INTERNAL_IP6_DHCP = 12,
+        /// A network behind the sender.
+        INTERNAL_IP4_SUBNET = 13,
+        /// The attribute types that the sender knows.
+        SUPPORTED_ATTRIBUTES = 14,
+        /// A network behind the sender.
+        INTERNAL_IP6_SUBNET = 15,
     }
 }
 

@@ -63,6 +63,13 @@ fn payloads() -> Vec<Payload> {
         Payload::Delete(Delete::ike()),
         Payload::SelectorsInitiator(selectors()),
         Payload::SelectorsResponder(selectors()),
+        Payload::Configuration(Configuration {
+            kind: ConfigurationType::REQUEST,
+            attributes: vec![
+                cp::Attribute::Ip4Address(None),
+                cp::Attribute::Ip6Address(Some(("fd00::1".parse().unwrap(), 64))),
+            ],
+        }),
         Payload::VendorId(b"espalier".to_vec()),
         Payload::Unknown(PayloadType(200), vec![1, 2, 3]),
         Payload::Encrypted(Encrypted { first: PayloadType::IDI, body: vec![8; 40] }),

@@ -126,6 +126,7 @@ pub(crate) fn peer(here: usize, there: usize, profile: &Profile, initiate: bool)
         profile: profile.clone(),
         key_epoch: 0,
         ppk: None,
+        virtual_addresses: None,
         children: vec![child],
     }
 }
@@ -330,7 +331,7 @@ impl World {
                     self.nodes[node].outbound.retain(|_, sa| sa.id != id);
                 }
                 Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
-                Output::MovePath(..) | Output::Keylog(_) | Output::ChildRefused { .. } => {}
+                Output::MovePath(..) | Output::Addresses(..) | Output::Keylog(_) | Output::ChildRefused { .. } => {}
             }
         }
         let due = self.nodes[node].endpoint.next_timeout().map(|(at, _)| at);

@@ -89,6 +89,7 @@ impl Fleet {
                 key_epoch: 0,
                 ppk: None,
                 encap: None,
+                virtual_addresses: None,
             };
             Ok((peer, self.responder.rule(member)?))
         };
@@ -148,6 +149,7 @@ impl Member {
             profile,
             key_epoch: 0,
             ppk: None,
+            virtual_addresses: None,
             children: vec![child],
         })
     }
