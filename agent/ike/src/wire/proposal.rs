@@ -344,6 +344,7 @@ impl Rated<'_> {
         let usable = |suite: &P| {
             let integrity = match suite.hmac() {
                 Some(hmac) => self.offers(integrity(hmac)),
+                //= RFC 5282 §8: AEAD goes without integrity, or with NONE
                 None => !self.mentions(TransformType::INTEG) || self.offers(NO_INTEGRITY),
             };
             let encryption = match suite.encryption() {

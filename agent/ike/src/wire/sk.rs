@@ -60,6 +60,7 @@ pub enum OpenError {
 }
 
 fn record_key(encryption: IkeEncryption, sk_e: &Secret, sk_a: &Secret) -> Result<RecordKey, CryptoError> {
+    //= RFC 5282 §7.1: SK_e is the key and then the salt
     RecordKey::new(AeadProvider::Ring, encryption.cipher(), sk_e.expose(), sk_a.expose())
 }
 
@@ -96,8 +97,10 @@ impl SealingKey {
         w.u16(u16::try_from(body_len).map_err(|_| Oversized("SK"))?);
         w.bytes(&outside.place);
         //= RFC 7296 §3.14: each message has a new IV, which is unpredictable with CBC
+        //= RFC 5282 §3.1: the IV is a counter of the key
         let counter = self.next_iv;
         self.next_iv = counter.checked_add(1).ok_or(SealError::Exhausted)?;
+        //= RFC 5282 §5.1: what is in clear before the IV is authenticated
         let aad = w.finish();
         let (mut iv, mut icv) = (vec![0; cipher.iv_len()], vec![0; cipher.icv_len()]);
         self.key.seal(counter, &aad, &mut iv, &mut text, &mut icv).map_err(SealError::Crypto)?;
@@ -130,6 +133,7 @@ impl OpeningKey {
         let mut text = Zeroizing::new(sealed.text.to_vec());
         //= RFC 7296 §3.14: what counts is the integrity check value, whatever IV and padding are
         self.key.open(sealed.aad, sealed.iv, &mut text, sealed.icv).map_err(|_| OpenError::Unauthentic)?;
+        //= RFC 5282 §3: padding is read as without AEAD
         let padding = text.pop().ok_or(OpenError::Inner(Malformed::Truncated("pad length")))?;
         let len = text.len().checked_sub(usize::from(padding));
         text.truncate(len.ok_or(OpenError::Inner(Malformed::Length("padding")))?);
