@@ -59,6 +59,7 @@ impl Nat {
 
     /// Returns what is around ESP.
     pub(crate) const fn encapsulation(&self) -> Encapsulation {
+        //= RFC 7296 §2.23: with a NAT between the ends ESP is in UDP
         if self.is_there() { Encapsulation::Udp } else { Encapsulation::Ip }
     }
 

@@ -215,6 +215,27 @@ fn a_key_exchange_that_is_not_chosen_is_ignored() {
 }
 
 #[test]
+fn fragments_but_the_first_are_agreed_to_where_all_ports_are() {
+    let asked = |narrow: bool, ask: bool| {
+        let mut config = peer(1, psk("secret"));
+        let https = |ts: &TrafficSelector| {
+            TrafficSelector::new(Protocol::TCP, PortRange::new(443, 443).unwrap(), ts.first(), ts.last()).unwrap()
+        };
+        if narrow {
+            config.children[0].local = config.children[0].local.iter().map(https).collect();
+        }
+        let (mut puppet, mut payloads) = Puppet::half_open(config);
+        payloads.extend(ask.then(|| error(NotifyType::NON_FIRST_FRAGMENTS_ALSO)));
+        let answer = puppet.request(ExchangeType::IKE_AUTH, &payloads);
+        assert_eq!(puppet.stage.node.inbound.len(), 1);
+        notifies(&answer).contains(&NotifyType::NON_FIRST_FRAGMENTS_ALSO)
+    };
+    assert!(asked(false, true));
+    assert!(!asked(false, false), "the initiator has not asked for them");
+    assert!(!asked(true, true), "their ports cannot be seen");
+}
+
+#[test]
 fn a_replacement_keeps_the_traffic_of_what_it_replaces() {
     let mut puppet = Puppet::initiates();
     let mut payloads = child_request(0x5100, Some(0x5000));
