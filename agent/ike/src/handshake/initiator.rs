@@ -242,6 +242,7 @@ impl AuthSent {
             let plain = Covered { sk_p: &self.auth.sk_pi, ..covered };
             payloads.extend(ppk::name(ppk, || plain.prove(cx, &self.auth, &self.peer, hashes))?);
         }
+        //= RFC 7296 §2.19: the configuration payload stands before the SA payload
         payloads.extend(configuration::request(&self.peer, cx.given.by(&self.peer.id)));
         if let Some(asked) = &self.child {
             let config = &asked.config;

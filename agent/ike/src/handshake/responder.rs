@@ -190,6 +190,7 @@ impl HalfOpen {
         payloads.extend(auth_lifetime::notify(cx.now.instant, proof.as_ref()));
         let epoch = told_epoch(&content).unwrap_or(peer.key_epoch);
         let ends = Ends { path, nat: self.nat };
+        //= RFC 7296 §2.19: the configuration payload stands before the SA payload
         payloads.extend(configured.payload.clone());
         let (agreed, refused) = match answer_child(cx, &peer, &configured, &ends, epoch, &content) {
             Ok(None) => (None, None),

@@ -10,7 +10,7 @@ use crate::wire::{AttributeType, ConfigurationType, Notify, NotifyType, Payload}
 
 const BOTH: [AddressFamily; 2] = [AddressFamily::Ipv4, AddressFamily::Ipv6];
 
-fn nets(list: &[&str]) -> Vec<TrafficSelector> {
+pub(super) fn nets(list: &[&str]) -> Vec<TrafficSelector> {
     let selector = |net: &&str| TrafficSelector::from_net(Protocol::Any, PortRange::ANY, net.parse().unwrap());
     list.iter().map(selector).collect()
 }
@@ -21,7 +21,7 @@ fn pool(prefixes: &[&str]) -> AddressPool {
 }
 
 /// The road warrior: what it protects is whatever address it is given.
-fn asking(families: &[AddressFamily]) -> PeerConfig {
+pub(super) fn asking(families: &[AddressFamily]) -> PeerConfig {
     let mut peer = peer(0, psk("secret"));
     peer.virtual_addresses = Some(VirtualAddresses::Request(families.to_vec()));
     peer.children[0].local = nets(&["0.0.0.0/0", "::/0"]);
@@ -30,7 +30,7 @@ fn asking(families: &[AddressFamily]) -> PeerConfig {
 }
 
 /// The gateway.
-fn giving(prefixes: &[&str]) -> PeerConfig {
+pub(super) fn giving(prefixes: &[&str]) -> PeerConfig {
     let mut peer = peer(1, psk("secret"));
     peer.virtual_addresses = Some(VirtualAddresses::Pool(pool(prefixes)));
     peer.children[0].local = nets(&["10.0.1.0/24", "fd00:1::/64"]);

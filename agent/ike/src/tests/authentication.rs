@@ -1,8 +1,13 @@
 //! What IKE_AUTH holds, and what comes of it.
 
+use espalier_model::plan::AddressFamily;
+
+use super::addresses::{asking, giving, nets};
 use super::puppet::{Puppet, Stage, notifies, types};
 use super::*;
-use crate::wire::{ExchangeType, Identification, NotifyType, Payload, PayloadType, TransformType};
+use crate::content::Content;
+use crate::wire::cp::{Attribute, Configuration};
+use crate::wire::{ConfigurationType, ExchangeType, Identification, NotifyType, Payload, PayloadType, TransformType};
 
 /// Returns the types of payloads without notifications, whose place is free.
 fn order(payloads: &[Payload]) -> Vec<PayloadType> {
@@ -35,6 +40,35 @@ fn an_answer_has_its_payloads_in_order() {
     use PayloadType as P;
     assert_eq!(order(&answer), [P::IDR, P::AUTH, P::SA, P::TSI, P::TSR]);
     assert_eq!(puppet.stage.node.up, 1);
+}
+
+#[test]
+fn a_request_for_an_address_stands_before_the_sa() {
+    let config = asking(&[AddressFamily::Ipv4]);
+    let (_, _, asked) = Puppet::called_by(Stage::new(0, config));
+    use PayloadType as P;
+    assert_eq!(order(&asked), [P::IDI, P::IDR, P::AUTH, P::CP, P::SA, P::TSI, P::TSR]);
+    let configuration = Content::read(asked).unwrap().configuration.unwrap();
+    assert_eq!(configuration.kind, ConfigurationType::REQUEST);
+    assert!(configuration.attributes.contains(&Attribute::Ip4Address(None)));
+}
+
+#[test]
+fn an_address_is_given_before_the_sa() {
+    let (mut puppet, mut payloads) = Puppet::half_open(giving(&["10.3.0.0/24"]));
+    let attributes = vec![Attribute::Ip4Address(None)];
+    payloads.push(Payload::Configuration(Configuration { kind: ConfigurationType::REQUEST, attributes }));
+    payloads[3] = Payload::SelectorsInitiator(nets(&["0.0.0.0/0"]));
+    let answer = puppet.request(ExchangeType::IKE_AUTH, &payloads);
+    use PayloadType as P;
+    assert_eq!(order(&answer), [P::IDR, P::AUTH, P::CP, P::SA, P::TSI, P::TSR]);
+    let configuration = Content::read(answer).unwrap().configuration.unwrap();
+    assert_eq!(configuration.kind, ConfigurationType::REPLY);
+    assert_eq!(
+        configuration.attributes.iter().filter(|a| a.address().is_some()).count(),
+        1,
+        "as many as were asked for"
+    );
 }
 
 #[test]

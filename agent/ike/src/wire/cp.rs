@@ -49,6 +49,7 @@ pub enum Attribute {
 impl Configuration {
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let kind = ConfigurationType(r.u8("CP")?);
+        //= RFC 7296 §2.5: reserved fields are skipped
         r.take(3, "CP")?;
         let mut attributes = Vec::new();
         while !r.is_empty() {
