@@ -64,6 +64,8 @@ pub struct PeerStatus {
     pub missing: Vec<String>,
     /// The underlay path, as `local > remote`; empty without an IKE SA.
     pub path: String,
+    /// The key exchanges of the IKE SA, as in `x25519+mlkem768`; empty without one.
+    pub key_exchange: String,
     /// Seconds for which the IKE SA has stood.
     pub seconds: u64,
     /// The postquantum preshared key that is mixed into the keys of the IKE SA.

@@ -9,19 +9,10 @@ use aws_lc_rs::agreement::{self, Algorithm, EphemeralPrivateKey, UnparsedPublicK
 use aws_lc_rs::kem::{self, Ciphertext, DecapsulationKey, EncapsulationKey};
 use aws_lc_rs::rand::SystemRandom;
 use espalier_model::secret::Secret;
-use espalier_model::suite::{Kem, KeyExchange};
+use espalier_model::suite::{Kem, KeyExchange, Method};
 
 use self::modp::{Exponent, Modp};
 use crate::CryptoError;
-
-/// How two ends come to a shared secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Method {
-    /// Both send a public value.
-    KeyExchange(KeyExchange),
-    /// The initiator sends an encapsulation key, the responder a ciphertext.
-    Kem(Kem),
-}
 
 /// A fresh private key and its public value. Used for one exchange, then gone.
 pub struct KeyShare {
@@ -44,18 +35,6 @@ enum Engine {
 
 /// SEC 1 mark of an uncompressed point, which IKE leaves out (RFC 5903 §7).
 const UNCOMPRESSED: u8 = 4;
-
-impl From<KeyExchange> for Method {
-    fn from(method: KeyExchange) -> Self {
-        Self::KeyExchange(method)
-    }
-}
-
-impl From<Kem> for Method {
-    fn from(kem: Kem) -> Self {
-        Self::Kem(kem)
-    }
-}
 
 impl KeyShare {
     /// Makes a key pair.

@@ -10,7 +10,8 @@ mod record;
 mod signature;
 
 pub use aead::{AeadAlgorithm, AeadKey, AeadProvider, NONCE_LEN, TAG_LEN};
-pub use agreement::{KeyShare, Method};
+pub use agreement::KeyShare;
+pub use espalier_model::suite::Method;
 pub use hash::{equal, prf, prf_plus, random, sha1, sha256};
 pub use record::RecordKey;
 pub use signature::{SignatureAlgorithm, SigningKey};

@@ -57,6 +57,14 @@ impl SignedOctets {
         Self([first_message, nonce.as_bytes(), maced_id.expose()].concat())
     }
 
+    /// Adds what is covered of the `IKE_INTERMEDIATE` exchanges.
+    #[must_use]
+    pub fn with_intermediate(mut self, int_auth: &[u8]) -> Self {
+        //= RFC 9242 §3.3.2: IntAuth follows all that is signed without it
+        self.0.extend_from_slice(int_auth);
+        self
+    }
+
     /// Makes the AUTH payload with a shared key.
     #[must_use]
     pub fn authenticate(&self, function: Prf, key: &Secret) -> Authentication {

@@ -237,7 +237,7 @@ impl Endpoint {
     pub fn status(&self) -> Vec<IkeStatus> {
         let standing = self.peers.values().filter_map(|peer| match self.sas.get(&peer.sa?) {
             Some(Sa::Established(sa)) => Some(sa),
-            Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
+            Some(Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
         });
         let status = standing.map(|sa| {
             let alive = sa.children.iter().filter(|c| c.delete_at.is_none() && c.waiting.is_none());
@@ -255,6 +255,7 @@ impl Endpoint {
                 initiator: sa.parts.initiator,
                 path: sa.parts.path,
                 since: sa.since,
+                key_exchange: sa.parts.suite.key_exchanges(),
                 key_epoch: sa.parts.epoch,
                 ppk: sa.parts.ppk.clone(),
                 addresses: sa.parts.assigned.addresses.clone(),

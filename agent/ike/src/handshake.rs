@@ -2,6 +2,7 @@
 
 pub(crate) mod configuration;
 pub(crate) mod initiator;
+pub(crate) mod intermediate;
 pub(crate) mod nat;
 pub(crate) mod ppk;
 pub(crate) mod proof;
@@ -9,7 +10,7 @@ pub(crate) mod responder;
 
 use std::net::SocketAddr;
 
-use espalier_crypto::CryptoError;
+use espalier_crypto::{CryptoError, Method};
 use espalier_model::sa::UdpPath;
 use thiserror::Error;
 
@@ -45,6 +46,15 @@ pub(crate) enum Failure {
     /// No common algorithms or traffic.
     #[error("no common {0}")]
     NothingInCommon(&'static str),
+    /// The peer answered without an additional key exchange, or somebody between has taken it out.
+    #[error("peer answered without the additional key exchange that is demanded: {0}")]
+    WithoutAdditional(String),
+    /// The peer refused all that we offer with additional key exchanges.
+    #[error("peer answered {0:?}; we demand an additional key exchange: {1}")]
+    RefusedDemand(NotifyType, String),
+    /// A public value of another method than the one whose turn it is.
+    #[error("key exchange is not the one agreed upon, {0}")]
+    OutOfTurn(Method),
     /// ESP is to travel in UDP, and the peer does not know of that or has not agreed to it.
     #[error("ESP is to travel in UDP (encap always), but the peer does not support NAT traversal")]
     NoEncapsulation,

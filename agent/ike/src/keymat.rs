@@ -1,4 +1,4 @@
-//! The key schedule (RFC 7296 §2.13, §2.14, §2.17, §2.18), typed by phase.
+//! The key schedule (RFC 7296 §2.13, §2.14, §2.17, §2.18; RFC 9370 §2.2), typed by phase.
 //!
 //! Only an initial SA yields [`AuthKeys`]: a rekeyed one has nothing to authenticate with, so nothing can be signed with it.
 
@@ -90,15 +90,54 @@ pub fn initial(
     //= RFC 7296 §2.14: SKEYSEED = prf(Ni | Nr, g^ir)
     let nonce_key = [nonces.initiator.as_bytes(), nonces.responder.as_bytes()].concat();
     let skeyseed = prf(function, &nonce_key, &[shared.expose()]);
-    let len = function.output_len();
-    let stream = expand(function, &skeyseed, encryption, nonces, spis, 2 * len)?;
-    let mut rest = Cut(stream.expose());
-    let keys = rest.ike_keys(function, encryption);
-    let auth = AuthKeys { sk_pi: rest.take(len), sk_pr: rest.take(len), prf: function };
-    Ok((keys, auth))
+    all_keys(function, &skeyseed, encryption, nonces, spis)
+}
+
+/// The secrets of one SA's key exchanges: that of the first where there was one, then those of the additional ones in order.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// `SK(0)`.
+    pub first: Option<&'a Secret>,
+    /// `SK(1)` to `SK(n)`.
+    pub additional: &'a [Secret],
+}
+
+impl<'a> Shared<'a> {
+    /// No secret but those of the IKE SA.
+    pub const NONE: Self = Self { first: None, additional: &[] };
+
+    /// The secret of a key exchange that none follows.
+    #[must_use]
+    pub const fn alone(first: &'a Secret) -> Self {
+        Self { first: Some(first), additional: &[] }
+    }
+
+    //= RFC 9370 §2.2.4: in SKEYSEED as in KEYMAT, SK(0) | Ni | Nr | SK(1) | ... | SK(n)
+    fn with(self, nonces: &'a Nonces) -> Vec<&'a [u8]> {
+        let first = self.first.map(Secret::expose).unwrap_or_default();
+        let mut parts = vec![first, nonces.initiator.as_bytes(), nonces.responder.as_bytes()];
+        parts.extend(self.additional.iter().map(Secret::expose));
+        parts
+    }
 }
 
 impl DerivationKey {
+    /// Derives the keys that follow an additional key exchange in `IKE_INTERMEDIATE`, which take the place of all before.
+    ///
+    /// # Errors
+    /// When the algorithms demand more than `prf+` yields, which those of the model never do.
+    pub fn intermediate(
+        &self,
+        encryption: IkeEncryption,
+        shared: &Secret,
+        nonces: &Nonces,
+        spis: IkeSpis,
+    ) -> Result<(IkeKeys, AuthKeys), CryptoError> {
+        //= RFC 9370 §2.2.2: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), and all keys are derived anew from it
+        let skeyseed = prf(self.prf, self.secret.expose(), &Shared::alone(shared).with(nonces));
+        all_keys(self.prf, &skeyseed, encryption, nonces, spis)
+    }
+
     /// Derives the keys of the SA that replaces this one; the old function makes the seed, the new one the keys.
     ///
     /// # Errors
@@ -107,30 +146,43 @@ impl DerivationKey {
         &self,
         function: Prf,
         encryption: IkeEncryption,
-        shared: &Secret,
+        shared: Shared<'_>,
         nonces: &Nonces,
         spis: IkeSpis,
     ) -> Result<IkeKeys, CryptoError> {
         //= RFC 7296 §2.18: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr)
-        let parts = [shared.expose(), nonces.initiator.as_bytes(), nonces.responder.as_bytes()];
-        let skeyseed = prf(self.prf, self.secret.expose(), &parts);
+        let skeyseed = prf(self.prf, self.secret.expose(), &shared.with(nonces));
         // SK_pi and SK_pr are the end of the stream, so leaving them out changes nothing before them.
         let stream = expand(function, &skeyseed, encryption, nonces, spis, 0)?;
         Ok(Cut(stream.expose()).ike_keys(function, encryption))
     }
 
-    /// Derives keys of this length for a child SA pair, with the shared secret of its own key exchange if there was one.
+    /// Derives keys of this length for a child SA pair, with the shared secrets of its own key exchanges if there were any.
     ///
     /// # Errors
     /// When that is more than `prf+` yields, which no suite of the model demands.
-    pub fn child(&self, len: usize, shared: Option<&Secret>, nonces: &Nonces) -> Result<ChildKeys, CryptoError> {
+    pub fn child(&self, len: usize, shared: Shared<'_>, nonces: &Nonces) -> Result<ChildKeys, CryptoError> {
         //= RFC 7296 §2.17: KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)
-        let own = shared.map(Secret::expose).unwrap_or_default();
-        let seed = [own, nonces.initiator.as_bytes(), nonces.responder.as_bytes()];
-        let stream = prf_plus(self.prf, self.secret.expose(), &seed, 2 * len)?;
+        let stream = prf_plus(self.prf, self.secret.expose(), &shared.with(nonces), 2 * len)?;
         let mut rest = Cut(stream.expose());
         Ok(ChildKeys { initiator: rest.take(len), responder: rest.take(len) })
     }
+}
+
+/// Derives the keys of an SA in which identities are still to be proven.
+fn all_keys(
+    function: Prf,
+    skeyseed: &Secret,
+    encryption: IkeEncryption,
+    nonces: &Nonces,
+    spis: IkeSpis,
+) -> Result<(IkeKeys, AuthKeys), CryptoError> {
+    let len = function.output_len();
+    let stream = expand(function, skeyseed, encryption, nonces, spis, 2 * len)?;
+    let mut rest = Cut(stream.expose());
+    let keys = rest.ike_keys(function, encryption);
+    let auth = AuthKeys { sk_pi: rest.take(len), sk_pr: rest.take(len), prf: function };
+    Ok((keys, auth))
 }
 
 //= RFC 7296 §2.14: {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)

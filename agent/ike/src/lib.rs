@@ -12,6 +12,7 @@ mod context;
 mod counters;
 mod endpoint;
 mod handshake;
+pub mod int_auth;
 pub mod keylog;
 pub mod keymat;
 mod outbounds;

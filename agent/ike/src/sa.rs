@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod exchange;
+mod followup;
 pub(crate) mod form;
 mod inform;
 mod limits;

@@ -22,6 +22,8 @@ pub struct IkeStatus {
     pub path: UdpPath,
     /// Since when it stands.
     pub since: Instant,
+    /// The key exchanges that made it, as in `x25519+mlkem768`.
+    pub key_exchange: String,
     /// The rotation of keys under which it was set up.
     pub key_epoch: u64,
     /// The postquantum preshared key that is mixed into its keys.

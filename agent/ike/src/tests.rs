@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use espalier_crypto::SigningKey;
 use espalier_model::identity::Identity;
-use espalier_model::profile::Profile;
+use espalier_model::profile::{AdditionalKeyExchanges, Profile};
 use espalier_model::sa::{ChildSa, Direction, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
@@ -16,11 +16,14 @@ use super::*;
 
 mod addresses;
 mod authentication;
+mod by_hand;
 mod childless;
 mod first_exchange;
+mod followup;
 mod forms;
 mod fragments;
 mod housekeeping;
+mod hybrid;
 mod ppk;
 mod puppet;
 mod replacement;
@@ -51,8 +54,10 @@ fn id(side: usize) -> Identity {
     format!("{}.node.mesh.example", ["left", "right"][side]).parse().unwrap()
 }
 
+/// The default without additional key exchanges, which have tests of their own.
 fn profile() -> Profile {
-    Profile::standard("default".parse().unwrap())
+    let additional_key_exchange = AdditionalKeyExchanges::NONE;
+    Profile { additional_key_exchange, ..Profile::standard("default".parse().unwrap()) }
 }
 
 fn selectors(side: usize) -> Vec<TrafficSelector> {

@@ -25,7 +25,11 @@ impl fmt::Display for Status {
         }
         writeln!(f, "peers       {up} of {} up\n", self.peers.len())?;
         let width = self.peers.iter().map(|peer| peer.id.len()).max().unwrap_or_default().max(4);
-        writeln!(f, "{:width$}  STATE  CHILDREN  {:>12}  {:>12}  FOR       PATH", "PEER", "PACKETS IN", "PACKETS OUT")?;
+        writeln!(
+            f,
+            "{:width$}  STATE  CHILDREN  {:>12}  {:>12}  FOR       {:18}  PATH",
+            "PEER", "PACKETS IN", "PACKETS OUT", "KEY EXCHANGE"
+        )?;
         for peer in &self.peers {
             write_peer(f, peer, width)?;
         }
@@ -44,10 +48,11 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
     let sent: u64 = peer.children.iter().map(|child| child.sent.packets).sum();
     writeln!(
         f,
-        "{:width$}  {state:5}  {:>8}  {received:>12}  {sent:>12}  {:8}  {}",
+        "{:width$}  {state:5}  {:>8}  {received:>12}  {sent:>12}  {:8}  {:18}  {}",
         peer.id,
         peer.children.len(),
         time(peer.seconds),
+        peer.key_exchange,
         peer.path
     )?;
     if let Some(ppk) = &peer.ppk {
@@ -103,6 +108,7 @@ mod tests {
             up: !children.is_empty(),
             missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
+            key_exchange: "x25519+mlkem768".to_owned(),
             seconds: 3_700,
             ppk: (id == "b").then(|| "ppk-1".to_owned()),
             addresses: vec!["10.3.0.7".to_owned()],
@@ -139,6 +145,7 @@ mod tests {
             "3  replayed",
             "key ppk-1",
             "virtual addresses 10.3.0.7",
+            "x25519+mlkem768",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

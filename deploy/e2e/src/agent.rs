@@ -106,9 +106,16 @@ pub fn shared_key_plan(host: &Host, others: &[&Host], underlay_ipv4: bool) -> Re
 /// Appends a profile with short lifetimes to a plan.
 #[must_use]
 pub fn with_lifetimes(plan: &str, ike_seconds: u32, child_seconds: u32) -> String {
-    format!(
-        "{plan}profiles:\n  - {{ name: default, ike-rekey-seconds: {ike_seconds}, child-rekey-seconds: {child_seconds} }}\n"
-    )
+    with_profile(plan, &format!("ike-rekey-seconds: {ike_seconds}, child-rekey-seconds: {child_seconds}"))
+}
+
+/// Gives the default profile of a plan these fields, besides those that it has.
+#[must_use]
+pub fn with_profile(plan: &str, fields: &str) -> String {
+    match plan.split_once("{ name: default, ") {
+        Some((before, after)) => format!("{before}{{ name: default, {fields}, {after}"),
+        None => format!("{plan}profiles:\n  - {{ name: default, {fields} }}\n"),
+    }
 }
 
 fn id(host: &Host) -> String {

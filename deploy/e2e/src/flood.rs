@@ -98,6 +98,7 @@ fn first_message() -> Result<Vec<u8>> {
         Payload::Nonce(Nonce::new(nonce)?),
         never(NotifyType::NAT_DETECTION_SOURCE_IP),
         never(NotifyType::NAT_DETECTION_DESTINATION_IP),
+        Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![])),
     ];
     let header = Header {
         initiator_spi: IkeSpi(1),

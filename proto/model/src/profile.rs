@@ -1,5 +1,7 @@
 //! Profiles: how traffic is protected, by name.
 
+mod additional;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use thiserror::Error;
 use crate::identity::Name;
 use crate::suite::{AhSuite, EspSuite, IkeEncryption, KeyExchange, Prf};
 
+pub use additional::{AdditionalError, AdditionalKeyExchanges, MOST_ROUNDS, Round};
 pub use built_in::BUILT_IN;
 pub use form::{Confidentiality, Encap, Esn, Mode, Protection};
 
@@ -38,6 +41,10 @@ pub struct Profile {
     /// Key exchange methods, for the IKE SA and for each child that is rekeyed (perfect forward secrecy).
     #[serde(default = "default_key_exchange")]
     pub key_exchange: Vec<KeyExchange>,
+    /// Key exchanges that take place besides (RFC 9370); default ML-KEM, which a peer cannot decline. `[none]` is for peers that
+    /// have none.
+    #[serde(default = "AdditionalKeyExchanges::standard")]
+    pub additional_key_exchange: AdditionalKeyExchanges,
     /// Suites of the child SAs with ESP.
     #[serde(default = "default_esp")]
     pub esp: Vec<EspSuite>,
@@ -81,6 +88,9 @@ pub enum ProfileError {
     /// A list without an element.
     #[error("profile {0}: {1} is empty; name at least one algorithm or leave the field out")]
     Empty(Name, &'static str),
+    /// Additional key exchanges that cannot all take place.
+    #[error("profile {0}: additional-key-exchange: {1}")]
+    Additional(Name, AdditionalError),
     /// A window of another size.
     #[error("profile {0}: replay-window {1} is not a multiple of 64 from 64 to 8192")]
     ReplayWindow(Name, u32),
@@ -113,6 +123,7 @@ impl Profile {
             ike_encryption: default_ike_encryption(),
             prf: default_prf(),
             key_exchange: default_key_exchange(),
+            additional_key_exchange: AdditionalKeyExchanges::standard(),
             esp: default_esp(),
             ah: default_ah(),
             esn: Esn::default(),
@@ -142,6 +153,8 @@ impl Profile {
         if let Some((field, _)) = lists.iter().find(|(_, empty)| *empty) {
             return Err(ProfileError::Empty(self.name.clone(), field));
         }
+        let additional = self.additional_key_exchange.check(&self.key_exchange);
+        additional.map_err(|error| ProfileError::Additional(self.name.clone(), error))?;
         if !(64..=8192).contains(&self.replay_window) || !self.replay_window.is_multiple_of(64) {
             return Err(ProfileError::ReplayWindow(self.name.clone(), self.replay_window));
         }

@@ -4,10 +4,12 @@
 //! authentication cannot be without one, and nothing weaker than these has a name.
 
 mod cipher;
+mod method;
 
 use serde::{Deserialize, Serialize};
 
 pub use cipher::{AesKey, Cipher, Hmac};
+pub use method::{Method, UnknownMethod};
 
 /// Declares an enum whose values have one name each, in documents as in logs.
 macro_rules! named {

@@ -127,7 +127,7 @@ impl Endpoint {
         };
         let ended = |(spi, sa): (&IkeSpi, &Sa)| match sa {
             Sa::Established(sa) if sa.parts.proof.as_ref().is_some_and(revoked) => Some(*spi),
-            Sa::Established(_) | Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
+            Sa::Established(_) | Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
         };
         for spi in self.sas.iter().filter_map(ended).collect::<Vec<_>>() {
             if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
@@ -229,7 +229,7 @@ impl Endpoint {
     fn in_use(&self, id: &Identity) -> Option<&Established> {
         match self.sas.get(&self.peers.get(id)?.sa?) {
             Some(Sa::Established(sa)) => Some(sa),
-            Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
+            Some(Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
         }
     }
 
@@ -255,7 +255,7 @@ impl Endpoint {
         self.drop_unproven(&id, attempt);
         let old = before.and_then(|before| match self.sas.remove(&before) {
             Some(Sa::Established(old)) => Some(old),
-            Some(Sa::InitSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
+            Some(Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
         });
         let Some(mut old) = old else {
             self.outputs.push_back(Output::Up(id, new.parts.spis));
@@ -298,7 +298,7 @@ impl Endpoint {
     /// Drops our attempt when the peer's SA stands, unless the peer may have proven ours too.
     fn drop_unproven(&mut self, id: &Identity, attempt: Option<IkeSpi>) {
         let Some(attempt) = attempt else { return };
-        if matches!(self.sas.get(&attempt), Some(Sa::InitSent(_))) {
+        if matches!(self.sas.get(&attempt), Some(Sa::InitSent(_) | Sa::IntermediateSent(_))) {
             self.sas.remove(&attempt);
             self.sa_timers.set(&attempt, None);
         } else if let Some(peer) = self.peers.get_mut(id) {

@@ -8,6 +8,7 @@ use espalier_model::sa::UdpPath;
 
 use crate::config::PeerConfig;
 use crate::handshake::Failure;
+use crate::handshake::initiator::intermediate::IntermediateSent;
 use crate::handshake::initiator::{AuthSent, InitSent};
 use crate::handshake::responder::HalfOpen;
 use crate::output::DownReason;
@@ -25,6 +26,7 @@ pub(super) struct Peer {
 /// An SA in one of its states.
 pub(super) enum Sa {
     InitSent(Box<InitSent>),
+    IntermediateSent(Box<IntermediateSent>),
     AuthSent(Box<AuthSent>),
     HalfOpen(Box<HalfOpen>),
     Established(Box<Established>),
@@ -34,6 +36,7 @@ impl Sa {
     pub(super) fn due(&self) -> Option<Instant> {
         match self {
             Self::InitSent(state) => state.requests.due(),
+            Self::IntermediateSent(state) => state.pending.auth.requests.due(),
             Self::AuthSent(state) => state.requests.due(),
             Self::HalfOpen(state) => Some(state.expires),
             Self::Established(state) => state.parts.requests.due().or_else(|| state.acts_at()),
@@ -56,6 +59,9 @@ pub(super) fn path_to(peer: &PeerConfig, failures: u32) -> Option<UdpPath> {
 pub(super) fn reason(failure: &Failure) -> DownReason {
     if let Failure::Refused(kind) = failure {
         return DownReason::Refused(format!("{kind:?}"));
+    }
+    if let Failure::RefusedDemand(kind, demand) = failure {
+        return DownReason::Refused(format!("{kind:?}; we demand an additional key exchange: {demand}"));
     }
     let mut text = failure.to_string();
     let mut source = std::error::Error::source(failure);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use espalier_model::identity::Identity;
 use espalier_model::sa::UdpPath;
 
 use super::cookie::Sender;
@@ -9,6 +10,8 @@ use super::slot::{Sa, reason};
 use super::{Endpoint, context};
 use crate::config::Now;
 use crate::content::Content;
+use crate::handshake::Failure;
+use crate::handshake::initiator::intermediate::IntermediateSent;
 use crate::handshake::initiator::{AfterInit, AuthSent, InitSent, header};
 use crate::handshake::responder::{AfterRequest, HalfOpen};
 use crate::keymat::IkeSpis;
@@ -90,6 +93,7 @@ impl Endpoint {
     pub(super) fn step(&mut self, now: Now, path: UdpPath, sa: Sa, header: &Header, datagram: &[u8]) -> Option<Sa> {
         match sa {
             Sa::InitSent(state) => self.step_init(now, state, header, datagram),
+            Sa::IntermediateSent(state) => self.step_intermediate(now, state, header, datagram),
             Sa::AuthSent(state) => self.step_auth(now, state, header, datagram),
             Sa::HalfOpen(state) => self.step_half_open(now, path, state, header, datagram),
             Sa::Established(state) => self.step_established(now, path, state, header, datagram),
@@ -105,11 +109,42 @@ impl Endpoint {
         };
         self.counters.accepted += 1;
         let id = state.peer.id.clone();
-        match state.handle(context!(self, now), message, datagram) {
+        let result = state.handle(context!(self, now), message, datagram);
+        self.after_init(now, &id, result)
+    }
+
+    fn step_intermediate(
+        &mut self,
+        now: Now,
+        mut state: Box<IntermediateSent>,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Sa> {
+        let answers = header.exchange == ExchangeType::IKE_INTERMEDIATE && header.flags.response;
+        if !answers || !state.pending.auth.requests.expects(header.message_id) {
+            self.counters.unexpected += 1;
+            return Some(Sa::IntermediateSent(state));
+        }
+        let Some(Received { payloads, whole, .. }) = self.message(state.pending.auth.opening.open(datagram)) else {
+            return Some(Sa::IntermediateSent(state));
+        };
+        let (Some(payloads), Some(whole)) = (self.readable(payloads), whole) else {
+            return Some(Sa::IntermediateSent(state));
+        };
+        self.counters.accepted += 1;
+        let id = state.pending.auth.peer.id.clone();
+        let result = state.handle(context!(self, now), payloads, &whole);
+        self.after_init(now, &id, result)
+    }
+
+    /// Goes on with what a response before `IKE_AUTH` has led to.
+    fn after_init(&mut self, now: Now, id: &Identity, result: Result<AfterInit, Failure>) -> Option<Sa> {
+        match result {
             Ok(AfterInit::Again(state)) => Some(Sa::InitSent(state)),
+            Ok(AfterInit::Intermediate(state)) => Some(Sa::IntermediateSent(state)),
             Ok(AfterInit::Auth(state)) => Some(Sa::AuthSent(state)),
             Err(failure) => {
-                self.failed(now, &id, reason(&failure));
+                self.failed(now, id, reason(&failure));
                 None
             }
         }
@@ -144,15 +179,27 @@ impl Endpoint {
         header: &Header,
         datagram: &[u8],
     ) -> Option<Sa> {
-        //= RFC 7296 §1: nothing but IKE_AUTH follows IKE_SA_INIT, and nothing else comes before it has succeeded
-        let asks = header.exchange == ExchangeType::IKE_AUTH && !header.flags.response;
-        if !asks || state.responses.judge(header.message_id, datagram) != Incoming::New {
-            self.counters.unexpected += 1;
-            return Some(Sa::HalfOpen(state));
+        match state.judge(header.message_id, datagram) {
+            //= RFC 7296 §1: nothing but IKE_AUTH follows IKE_SA_INIT, and nothing else comes before it has succeeded
+            Incoming::New if header.exchange == state.awaits() && !header.flags.response => {}
+            Incoming::Repeated(answer) if !header.flags.response => {
+                let answer = answer.to_vec();
+                self.counters.retransmitted += 1;
+                self.transmit_all(path, answer);
+                return Some(Sa::HalfOpen(state));
+            }
+            Incoming::New | Incoming::Repeated(_) | Incoming::Unexpected => {
+                self.counters.unexpected += 1;
+                return Some(Sa::HalfOpen(state));
+            }
         }
-        let Some(Received { mark, payloads, .. }) = self.message(state.opening.open(datagram)) else {
+        let Some(request) = self.message(state.opening.open(datagram)) else {
             return Some(Sa::HalfOpen(state));
         };
+        if state.awaits() == ExchangeType::IKE_INTERMEDIATE {
+            return self.step_half_open_on(now, path, state, request);
+        }
+        let Received { mark, payloads, .. } = request;
         let Some(payloads) = self.readable(payloads) else { return Some(Sa::HalfOpen(state)) };
         self.half_open.remove(&state.first);
         let peers = &self.peers;
@@ -163,6 +210,27 @@ impl Endpoint {
                 self.settle(now, Box::new(established), alone)
             }
             Err(failure) => {
+                self.counters.refused += 1;
+                self.outputs.push_back(Output::TurnedAway(path.remote, reason(&failure)));
+                None
+            }
+        }
+    }
+
+    /// Lets a half-open SA take an additional key exchange.
+    fn step_half_open_on(&mut self, now: Now, path: UdpPath, state: Box<HalfOpen>, request: Received) -> Option<Sa> {
+        if request.payloads.is_err() {
+            self.counters.unauthentic += 1;
+            return Some(Sa::HalfOpen(state));
+        }
+        let first = state.first;
+        match state.exchange_keys(context!(self, now), path, request) {
+            Ok(state) => {
+                self.counters.accepted += 1;
+                Some(Sa::HalfOpen(state))
+            }
+            Err(failure) => {
+                self.half_open.remove(&first);
                 self.counters.refused += 1;
                 self.outputs.push_back(Output::TurnedAway(path.remote, reason(&failure)));
                 None
@@ -282,6 +350,7 @@ impl Endpoint {
     pub(super) fn expire(&mut self, now: Now, mut sa: Sa) -> Option<Sa> {
         let (requests, peer) = match &mut sa {
             Sa::InitSent(state) => (&mut state.requests, &state.peer.id),
+            Sa::IntermediateSent(state) => (&mut state.pending.auth.requests, &state.pending.auth.peer.id),
             Sa::AuthSent(state) => (&mut state.requests, &state.peer.id),
             Sa::Established(state) => (&mut state.parts.requests, &state.parts.peer.id),
             Sa::HalfOpen(state) => {

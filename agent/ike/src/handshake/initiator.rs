@@ -1,4 +1,6 @@
-//! The initiator's states: `IKE_SA_INIT` sent, `IKE_AUTH` sent.
+//! The initiator's states: `IKE_SA_INIT` sent, `IKE_AUTH` sent, and between them `IKE_INTERMEDIATE`.
+
+pub(crate) mod intermediate;
 
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use espalier_model::sa::UdpPath;
 use espalier_model::suite::KeyExchange;
 
 use super::configuration;
+use super::intermediate::{announce, check_announced, refused, why_not};
 use super::nat::{Ends, Nat};
 use super::ppk::{self, Mixed};
 use super::proof::Covered;
@@ -15,8 +18,9 @@ use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
+use crate::int_auth::IntAuth;
 use crate::keylog::KeylogLine;
-use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
@@ -29,12 +33,14 @@ use crate::sa::pair;
 use crate::sa::refusal::Refusal;
 use crate::sa::sealer::Sealer;
 use crate::sa::window::{Requests, Responses};
-use crate::wire::proposal::{self, ChildExchange};
+use crate::wire::proposal::{self, ChildExchange, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
     Delete, ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType,
     Payload, ProtocolId, SpiField,
 };
+
+use intermediate::{IntermediateSent, Pending};
 
 /// Waits for the response to `IKE_SA_INIT`.
 pub(crate) struct InitSent {
@@ -67,6 +73,8 @@ pub(crate) struct AuthSent {
     response: Vec<u8>,
     path: UdpPath,
     nat: Nat,
+    suite: IkeSuite,
+    int_auth: IntAuth,
     child: Option<Asked>,
     epoch: u64,
     identity_epoch: u64,
@@ -77,6 +85,8 @@ pub(crate) struct AuthSent {
 pub(crate) enum AfterInit {
     /// Asked again, with a cookie or another method.
     Again(Box<InitSent>),
+    /// On to an additional key exchange.
+    Intermediate(Box<IntermediateSent>),
     /// On to `IKE_AUTH`.
     Auth(Box<AuthSent>),
 }
@@ -123,6 +133,7 @@ impl InitSent {
         payloads.push(fragmentation_notify());
         //= RFC 8784 §3: an initiator that has a PPK for the peer says so in IKE_SA_INIT
         payloads.extend(self.peer.ppk.as_ref().map(|_| ppk::announcement()));
+        payloads.extend(announce(&self.peer.profile));
         let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: true, response: false }, 0);
         self.message = Message { header, payloads }.emit()?;
         //= RFC 7296 §2.2: the message ID is 0 in every IKE_SA_INIT and 1 in IKE_AUTH
@@ -155,9 +166,9 @@ impl InitSent {
             }
         }
         if let Some(error) = content.error() {
-            return Err(Failure::Refused(error));
+            return Err(refused(&self.peer.profile, error));
         }
-        self.authenticate(cx, responder, &content, datagram).map(|state| AfterInit::Auth(Box::new(state)))
+        self.agreed(cx, responder, &content, datagram)
     }
 
     /// Reads which method the responder wants; only one that we offer counts (RFC 7296 §1.3).
@@ -169,15 +180,16 @@ impl InitSent {
         offered.ok_or(Failure::NothingInCommon("key exchange method"))
     }
 
-    fn authenticate(
+    fn agreed(
         self,
         cx: &mut Context<'_>,
         responder: IkeSpi,
         content: &Content,
         response: &[u8],
-    ) -> Result<AuthSent, Failure> {
+    ) -> Result<AfterInit, Failure> {
         let answer = content.proposals.as_ref().ok_or(Failure::Missing("SA"))?;
-        let selected = proposal::accept_ike(&self.peer.profile, answer).ok_or(Failure::NothingInCommon("IKE suite"))?;
+        let selected = proposal::accept_ike(&self.peer.profile, answer);
+        let selected = selected.ok_or_else(|| why_not(&self.peer.profile, answer))?;
         let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
         let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
         let group = selected.suite.key_exchange;
@@ -193,6 +205,7 @@ impl InitSent {
         let nonces = Nonces { initiator: self.nonce, responder: nonce };
         let shared = self.share.agree(&theirs.data)?;
         let suite = selected.suite;
+        check_announced(&suite, content)?;
         let (keys, auth) = keymat::initial(suite.prf, suite.encryption, &shared, &nonces, spis)?;
         if cx.config.keylog {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
@@ -200,8 +213,10 @@ impl InitSent {
         let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let path = nat.path(self.path);
         let child = first_child(cx, &self.peer, &Ends { path, nat }, content)?;
-        let mixed = ppk::wanted(&self.peer, content)?.map(|ppk| Mixed::new(ppk, &auth, &keys)).transpose()?;
-        let mut state = AuthSent {
+        let ppk = ppk::wanted(&self.peer, content)?.is_some();
+        let state = AuthSent {
+            suite,
+            int_auth: IntAuth::default(),
             sealing: Sealer::new(SealingKey::new(keys.encryption, &keys.sk_ei, &keys.sk_ai)?, fragments),
             opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
             path,
@@ -216,18 +231,20 @@ impl InitSent {
             nonces,
             keys,
             auth,
-            mixed,
+            mixed: None,
             child,
         };
-        state.send(cx, &self.message, &hashes)?;
-        Ok(state)
+        let rounds = suite.additional.methods().collect();
+        Pending { auth: state, rounds, first: self.message, hashes, ppk }.proceed(cx)
     }
 }
 
 impl AuthSent {
     fn send(&mut self, cx: &mut Context<'_>, first: &[u8], hashes: &HashAlgorithms) -> Result<(), Failure> {
+        let id = self.requests.following();
+        let (nonce, int_auth) = (&self.nonces.responder, &self.int_auth.octets(id));
         let sk_p = self.mixed.as_ref().map_or(&self.auth.sk_pi, |mixed| &mixed.auth.sk_pi);
-        let covered = Covered { sk_p, message: first, nonce: &self.nonces.responder };
+        let covered = Covered { sk_p, message: first, nonce, int_auth };
         let mut proof = covered.prove(cx, &self.auth, &self.peer, hashes)?;
         let authentication = proof.pop();
         //= RFC 7296 §2.5: payloads are sent in the order of its figures
@@ -257,16 +274,32 @@ impl AuthSent {
         payloads.extend(self.alone.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new()))));
         payloads.extend(epoch_notify(self.epoch));
         payloads.push(life_notify(cx.life));
-        let header = header(self.spis, ExchangeType::IKE_AUTH, Flags { initiator: true, response: false }, 1);
-        let datagrams = self.sealing.seal(self.path, &header, &payloads)?;
+        self.request(cx, ExchangeType::IKE_AUTH, &payloads)
+    }
+
+    /// Mixes the postquantum preshared key into the keys of the last key exchange.
+    fn mix(&mut self) -> Result<(), Failure> {
+        let mix = |ppk| Mixed::new(ppk, &self.auth, &self.keys);
+        self.mixed = self.peer.ppk.as_ref().map(mix).transpose()?;
+        Ok(())
+    }
+
+    fn request(&mut self, cx: &mut Context<'_>, kind: ExchangeType, payloads: &[Payload]) -> Result<(), Failure> {
+        let header = self.request_header(kind);
+        let datagrams = self.sealing.seal(self.path, &header, payloads)?;
         cx.transmit_all(self.path, &datagrams);
         self.requests.open(cx.now.instant, self.path, datagrams);
         Ok(())
     }
 
+    /// Returns the header of the next request.
+    const fn request_header(&self, kind: ExchangeType) -> Header {
+        header(self.spis, kind, Flags { initiator: true, response: false }, self.requests.following())
+    }
+
     /// Tells the responder, for which the SA stands, that we give it up. Should this be lost, its sign of life will be.
     fn disown(&mut self, cx: &mut Context<'_>, why: Payload) -> Result<(), Failure> {
-        let header = header(self.spis, ExchangeType::INFORMATIONAL, Flags { initiator: true, response: false }, 2);
+        let header = self.request_header(ExchangeType::INFORMATIONAL);
         let datagrams = self.sealing.seal(self.path, &header, &[why])?;
         cx.transmit_all(self.path, &datagrams);
         Ok(())
@@ -288,10 +321,12 @@ impl AuthSent {
         let Some(id) = &content.responder else {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };
+        let (nonce, message) = (&self.nonces.initiator, &self.response[..]);
+        let int_auth = &self.int_auth.octets(self.requests.following().saturating_sub(1));
         let mixed = ppk::confirmed(self.peer.ppk.as_ref(), self.mixed.take(), &content);
         let believed = mixed.map_err(Failure::from).and_then(|mixed| {
             let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
-            let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
+            let covered = Covered { sk_p, message, nonce, int_auth };
             Ok((covered.check(cx, &self.auth, &self.peer, id, &content)?, mixed))
         });
         let (proof, mixed) = match believed {
@@ -326,6 +361,7 @@ impl AuthSent {
             initiator: true,
             path: self.path,
             nat: self.nat,
+            suite: self.suite,
             keys: self.keys,
             sealing: self.sealing,
             opening: self.opening,
@@ -346,7 +382,8 @@ impl AuthSent {
         if let Some(asked) = asked {
             match child::accept(&asked, &established.ends(), &content) {
                 Ok((agreed, _)) => {
-                    established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, switch, None)?;
+                    let seed = Seed { nonces: &self.nonces, shared: Shared::NONE };
+                    established.adopt(cx, agreed, &seed, switch, None)?;
                 }
                 Err(refusal) => established.refuse_first(cx, asked, refusal, &content),
             }

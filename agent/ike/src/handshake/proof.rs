@@ -20,6 +20,8 @@ pub(crate) struct Covered<'a> {
     pub(crate) message: &'a [u8],
     /// The nonce of the other side.
     pub(crate) nonce: &'a Nonce,
+    /// What both have said between the two exchanges.
+    pub(crate) int_auth: &'a [u8],
 }
 
 /// What is remembered of the certificate with which a peer has proven itself.
@@ -33,7 +35,7 @@ pub(crate) struct Proof {
 
 impl Covered<'_> {
     fn octets(&self, keys: &AuthKeys, id: &Identification) -> SignedOctets {
-        SignedOctets::new(keys.prf, self.sk_p, self.message, self.nonce, id)
+        SignedOctets::new(keys.prf, self.sk_p, self.message, self.nonce, id).with_intermediate(self.int_auth)
     }
 
     /// Builds our certificates and, last, our AUTH payload.

@@ -1,5 +1,8 @@
 //! The responder's side: an `IKE_SA_INIT` request is answered, an `IKE_AUTH` request proves who asked.
 
+mod intermediate;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use espalier_model::sa::UdpPath;
 
 use super::configuration::{self, Configured};
 use super::initiator::{header, key_exchange};
+use super::intermediate::{check_announced, supported};
 use super::nat::{Ends, Nat};
 use super::ppk::{self, Choice, Mixed};
 use super::proof::{Covered, Proof};
@@ -17,8 +21,9 @@ use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
+use crate::int_auth::IntAuth;
 use crate::keylog::KeylogLine;
-use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces};
+use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
@@ -31,24 +36,29 @@ use crate::sa::pair;
 use crate::sa::refusal::Refusal;
 use crate::sa::sealer::Sealer;
 use crate::sa::window::{Mark, Requests, Responses};
-use crate::wire::proposal::{self, ChildExchange, ChildSuite};
+use crate::wire::proposal::{self, ChildExchange, ChildSuite, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
     ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, ProtocolId, SpiField,
 };
 
-/// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`. Anybody can make one, so it is small and does not live long.
+use intermediate::Rounds;
+
+/// Has answered `IKE_SA_INIT` and waits for `IKE_AUTH`, or for `IKE_INTERMEDIATE` before it. Anybody can make one, so it is small and
+/// does not live long.
 pub(crate) struct HalfOpen {
     pub(crate) spis: IkeSpis,
     /// The initiator's SPI and address, as its first message showed them.
     pub(crate) first: (IkeSpi, SocketAddr),
     pub(crate) responses: Responses,
     pub(crate) expires: Instant,
+    suite: IkeSuite,
+    rounds: Rounds,
     nonces: Nonces,
     keys: IkeKeys,
     auth: AuthKeys,
     sealing: Sealer,
-    /// Keeps fragments of the `IKE_AUTH` request, no longer than the state itself lives.
+    /// Keeps fragments of the next request, no longer than the state itself lives.
     pub(crate) opening: Opener,
     nat: Nat,
     request: Vec<u8>,
@@ -95,6 +105,9 @@ impl HalfOpen {
             //= RFC 7296 §2.7: where no proposal can be accepted, the answer is NO_PROPOSAL_CHOSEN
             return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
         };
+        if check_announced(&selected.suite, &content).is_err() {
+            return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+        }
         let group = proposal::key_exchange_id(selected.suite.key_exchange);
         if theirs.method != group {
             //= RFC 7296 §1.3: a share of another method is refused with the number of the one that is wanted
@@ -126,6 +139,9 @@ impl HalfOpen {
         //= RFC 8784 §3: a responder that has a PPK answers USE_PPK with USE_PPK; for which initiator is not known before IKE_AUTH
         let ppk = cx.has_ppk && content.notify(NotifyType::USE_PPK).is_some();
         payloads.extend(ppk.then(ppk::announcement));
+        let left: VecDeque<_> = selected.suite.additional.methods().collect();
+        //= RFC 9370 §2.2.1: a responder that chooses an additional key exchange announces IKE_INTERMEDIATE
+        payloads.extend((!left.is_empty()).then(supported));
         let flags = Flags { initiator: false, response: true };
         let response = Message { header: header(spis, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.emit()?;
         let (keys, auth) = keymat::initial(selected.suite.prf, selected.suite.encryption, &shared, &nonces, spis)?;
@@ -143,6 +159,8 @@ impl HalfOpen {
             request: datagram.to_vec(),
             first: (initiator, path.remote),
             nat,
+            suite: selected.suite,
+            rounds: Rounds { left, int_auth: IntAuth::default(), before: None },
             spis,
             responses,
             nonces,
@@ -165,7 +183,9 @@ impl HalfOpen {
         mark: Mark,
     ) -> Result<(Established, bool), Failure> {
         let mut content = Content::read(payloads)?;
-        let Believed { peer, proof, mixed } = match self.believe(cx, &mut content, peers) {
+        let kind = ExchangeType::IKE_AUTH;
+        let int_auth = self.rounds.int_auth.octets(self.responses.awaited());
+        let Believed { peer, proof, mixed } = match self.believe(cx, &mut content, &int_auth, peers) {
             Ok(believed) => believed,
             //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
             Err(why) => return Err(self.turn_away(cx, path, mark, NotifyType::AUTHENTICATION_FAILED, why)),
@@ -177,8 +197,9 @@ impl HalfOpen {
             Ok(configured) => configured,
             Err(why) => return Err(self.turn_away(cx, path, mark, NotifyType::AUTHENTICATION_FAILED, why)),
         };
+        let (nonce, message) = (&self.nonces.initiator, &self.response[..]);
         let sk_p = mixed.as_ref().map_or(&self.auth.sk_pr, |mixed| &mixed.auth.sk_pr);
-        let covered = Covered { sk_p, message: &self.response, nonce: &self.nonces.initiator };
+        let covered = Covered { sk_p, message, nonce, int_auth: &int_auth };
         let mut payloads = vec![Payload::IdResponder(Identification::from(&cx.config.identity.id))];
         payloads.extend(covered.prove(cx, &self.auth, &peer, &self.hashes)?);
         payloads.extend(mixed.as_ref().map(|_| ppk::confirmation()));
@@ -203,7 +224,7 @@ impl HalfOpen {
                 (None, Some(refused))
             }
         };
-        let response = self.respond(cx, path, mark, &payloads)?;
+        let response = self.respond(cx, path, kind, mark, &payloads)?;
         let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
         let parts = Parts {
             peer: configured.assigned.narrow(&peer),
@@ -211,6 +232,7 @@ impl HalfOpen {
             initiator: false,
             path,
             nat: self.nat,
+            suite: self.suite,
             keys: self.keys,
             sealing: self.sealing,
             opening: self.opening,
@@ -228,7 +250,8 @@ impl HalfOpen {
         };
         let mut established = Established::new(cx, parts);
         if let Some(agreed) = agreed {
-            established.adopt(cx, agreed, &Seed { nonces: &self.nonces, shared: None }, Switch::WhenUsed, None)?;
+            let seed = Seed { nonces: &self.nonces, shared: Shared::NONE };
+            established.adopt(cx, agreed, &seed, Switch::WhenUsed, None)?;
         }
         if let Some((refusal, config)) = refused {
             let protocol = config.as_ref().map_or(ProtocolId::ESP, |config| form::protocol(&config.profile));
@@ -243,6 +266,7 @@ impl HalfOpen {
         &self,
         cx: &Context<'_>,
         content: &mut Content,
+        int_auth: &[u8],
         peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
     ) -> Result<Believed, Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
@@ -257,8 +281,9 @@ impl HalfOpen {
             }
         };
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
+        let (nonce, message) = (&self.nonces.responder, &self.request[..]);
         let sk_p = mixed.as_ref().map_or(&self.auth.sk_pi, |mixed| &mixed.auth.sk_pi);
-        let covered = Covered { sk_p, message: &self.request, nonce: &self.nonces.responder };
+        let covered = Covered { sk_p, message, nonce, int_auth };
         let proof = covered.check(cx, &self.auth, &peer, id, content)?;
         Ok(Believed { peer, proof, mixed })
     }
@@ -272,7 +297,8 @@ impl HalfOpen {
         told: NotifyType,
         why: impl Into<Failure>,
     ) -> Failure {
-        let told = self.respond(cx, path, request, &[Payload::Notify(Notify::new(told, Vec::new()))]);
+        let told = [Payload::Notify(Notify::new(told, Vec::new()))];
+        let told = self.respond(cx, path, ExchangeType::IKE_AUTH, request, &told);
         told.map_or_else(|failure| failure, |_| why.into())
     }
 
@@ -281,11 +307,13 @@ impl HalfOpen {
         &mut self,
         cx: &mut Context<'_>,
         path: UdpPath,
+        kind: ExchangeType,
         request: Mark,
         payloads: &[Payload],
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let flags = Flags { initiator: false, response: true };
-        let datagrams = self.sealing.seal(path, &header(self.spis, ExchangeType::IKE_AUTH, flags, 1), payloads)?;
+        let header = header(self.spis, kind, flags, self.responses.awaited());
+        let datagrams = self.sealing.seal(path, &header, payloads)?;
         self.responses.answered(request, &datagrams);
         if let [Payload::Notify(_)] = payloads {
             cx.transmit_all(path, &datagrams);

@@ -43,17 +43,19 @@ fn keys_are_those_of_an_independent_computation() {
         assert_eq!(auth.sk_pi.expose().len(), v.function.output_len());
         assert_eq!(auth.sk_pr.expose().len(), v.function.output_len());
 
-        let child = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
+        let child = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), Shared::NONE, &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.child);
         let shared = Secret::new(bytes(200, 32));
-        let child = keys.sk_d.child(EspSuite::Aes128Gcm16.keymat_len(), Some(&shared), &nonces(0, 64)).unwrap();
+        let child =
+            keys.sk_d.child(EspSuite::Aes128Gcm16.keymat_len(), Shared::alone(&shared), &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.secret_child);
 
         let swapped = IkeSpis { initiator: SPIS.responder, responder: SPIS.initiator };
         let encryption = IkeEncryption::Aes256Gcm16;
-        let next = keys.sk_d.rekeyed(Prf::HmacSha256, encryption, &shared, &nonces(10, 50), swapped).unwrap();
+        let next =
+            keys.sk_d.rekeyed(Prf::HmacSha256, encryption, Shared::alone(&shared), &nonces(10, 50), swapped).unwrap();
         assert_eq!([hex(&next.sk_ei), hex(&next.sk_er)], v.rekeyed);
-        let child = next.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
+        let child = next.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), Shared::NONE, &nonces(0, 64)).unwrap();
         assert_eq!([hex(&child.initiator), hex(&child.responder)], v.rekeyed_child);
     }
 }
@@ -73,12 +75,121 @@ fn integrity_keys_stand_before_encryption_keys() {
     assert_eq!((keys.sk_ei.expose().len(), keys.sk_er.expose().len()), (20, 20), "with the salt of CTR");
     assert_eq!(auth.sk_pi.expose().len(), 32);
 
-    let child = keys.sk_d.child(EspSuite::Aes256CbcSha512.keymat_len(), None, &nonces(0, 64)).unwrap();
-    let aead = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), None, &nonces(0, 64)).unwrap();
+    let child = keys.sk_d.child(EspSuite::Aes256CbcSha512.keymat_len(), Shared::NONE, &nonces(0, 64)).unwrap();
+    let aead = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), Shared::NONE, &nonces(0, 64)).unwrap();
     assert_eq!((child.initiator.expose().len(), child.responder.expose().len()), (96, 96));
     assert_eq!(child.initiator.expose()[..36], *aead.initiator.expose());
     assert_eq!(child.initiator.expose()[36..72], *aead.responder.expose());
 }
+
+/// After one additional key exchange and after two: the ends of `SK_ei`, `SK_er`, `SK_pi` and `SK_pr`. Then the keys of a child SA
+/// and of a successor after two.
+struct Additional {
+    function: Prf,
+    rounds: [[&'static str; 4]; 2],
+    child: [&'static str; 2],
+    rekeyed: [&'static str; 2],
+}
+
+#[test]
+fn additional_key_exchanges_change_keys_as_an_independent_computation_does() {
+    let encryption = IkeEncryption::Aes256Gcm16;
+    for v in ADDITIONAL {
+        let first = Secret::new(bytes(128, 32));
+        let (mut keys, _) = initial(v.function, encryption, &first, &nonces(0, 64), SPIS).unwrap();
+        let (own, more) = (Secret::new(bytes(200, 32)), [10, 20].map(|from| Secret::new(bytes(from, 32))));
+        let shared = Shared { first: Some(&own), additional: &more };
+        let child = keys.sk_d.child(EspSuite::Aes256Gcm16.keymat_len(), shared, &nonces(0, 64)).unwrap();
+        assert_eq!([hex(&child.initiator), hex(&child.responder)], v.child);
+        let next = keys.sk_d.rekeyed(v.function, encryption, shared, &nonces(0, 64), SPIS).unwrap();
+        assert_eq!([hex(&next.sk_ei), hex(&next.sk_er)], v.rekeyed);
+        for (secret, expected) in more.iter().zip(v.rounds) {
+            let auth;
+            (keys, auth) = keys.sk_d.intermediate(encryption, secret, &nonces(0, 64), SPIS).unwrap();
+            for (key, end) in [&keys.sk_ei, &keys.sk_er, &auth.sk_pi, &auth.sk_pr].into_iter().zip(expected) {
+                assert!(hex(key).ends_with(end), "{end}");
+            }
+        }
+    }
+}
+
+const ADDITIONAL: [Additional; 3] = [
+    Additional {
+        function: Prf::HmacSha256,
+        rounds: [
+            [
+                "8f1514c7822a9723dec79e7f48080bd577c14d17e7ef51d92c62a24e7cb05b27b29a64d2",
+                "8f334708582eb714efae999cb4a51aeb24aa4766a2853b146766adb39264b5168f107f12",
+                "5c3e648e36e0d37a",
+                "67ec48d9108c0bce",
+            ],
+            [
+                "894d142e49ded862ded355b01432e3d5167b5f3b8cf5c2422fe91815b9485402b2149b3f",
+                "a17bc58014f969d8ad65c37996a31c82ce3eaa2836b4305328fc7efe20be85cd1ae03263",
+                "8c47674c9f88ed85",
+                "b1939311fa964d19",
+            ],
+        ],
+        child: [
+            "2cc18b3153b1db2c683e6d8083f1839dd373eaedbc49bcafe68e6d6b7769cf609270f393",
+            "ed4562429afc7ba17a2db4670bf8952c18c4522d83e5fd7815d99d5635a24072ba30b8aa",
+        ],
+        rekeyed: [
+            "c635179aa09cb2aba6b7077e062025ba0746954c4e68aacc908e5dfe8d0f8abdd3364b09",
+            "d626ff67b2a10a3af9aac91bab7daa1c4293dce61191ecbc3b8d51e140238343937f0c77",
+        ],
+    },
+    Additional {
+        function: Prf::HmacSha384,
+        rounds: [
+            [
+                "8b4f5217e5f89ca1265f45c7bdd36518ed681970c9b7611ce41f02a8a82bab8066e76674",
+                "01e8f4c6e77b35d68d99d719c3f493911e8fd1e4314f33c1eb1c39bb4efcf7864174d2d5",
+                "ac223682f5f7923c",
+                "77c463860fca99e0",
+            ],
+            [
+                "4b24bdb778263810c96f3fb66571297727f645f104a8670ab62878cf94ae38cb6a762f9a",
+                "414f5a51f15dbf1593e83af60a919007143fe594a831824d076b4acc956c03afdac3e08a",
+                "308e473290bccee6",
+                "84b9aa978b62c722",
+            ],
+        ],
+        child: [
+            "cd58d8689fdea5b87949dcf17a9ac61590182b32188b6533b838c50bcf06535e12e5536a",
+            "82eab3d6980434ea6812ee1cbc05df780ae76875209655335017a78f6a91e4479f57015b",
+        ],
+        rekeyed: [
+            "731d3081d3f57a0a32fb87fe6061d15341e97f746312b9f1397eb53cdd88d3bcc07f95a8",
+            "0aabd6fd46b45a36a1a674cdbb00a2bcbd6e2df16e02cf009201f45314a530c37c4a462f",
+        ],
+    },
+    Additional {
+        function: Prf::HmacSha512,
+        rounds: [
+            [
+                "0d018f5967accd2c4936f6c2e1f80db873b5b94a657d752016e3e5e838aab358fd26d39b",
+                "8a5c1c210d0594edbd22c086e1c92a585e6c910686686afd0954503f76722b40fc08f75b",
+                "317a16ee1419fe17",
+                "7e67d2e76af1fb3b",
+            ],
+            [
+                "9d9ce5a6573d6fb1d7dcae89704d61621baf6b3608fa530ebc7bdaa49bab2ba2a908a959",
+                "8df207d2ea7b125f6831826707e273742190443aa4e854d124aaf0793af6ce43d69f0a55",
+                "42503d40b5cb2d07",
+                "f8694bfc79b0f6b4",
+            ],
+        ],
+        child: [
+            "3e70147e9bbedeb5440db8f011dd4a2888f7f6556a249637aa53ee935849bc99802af268",
+            "f4abc3cf581f65ce80f54b9d93df42261560cfeeb175a4d2ed3b38e271485eb4eaaaa00e",
+        ],
+        rekeyed: [
+            "df6b8428693f102199c7311b43aa0d9f2fabda26345ffc093b9e86c7a1c42b5992c9ee35",
+            "8fc3f28a4a6c3921ba8532c69b531c591cbd6dcef4d5381d01086871bf00cdd3dd5c30fc",
+        ],
+    },
+];
 
 const VECTORS: [Vector; 3] = [
     Vector {

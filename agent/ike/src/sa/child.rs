@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use espalier_model::profile::{Mode, Profile, Protection};
 use espalier_model::sa::{ChildId, Form, OriginalAddresses, SaSelectors, Spi};
-use espalier_model::secret::Secret;
 use espalier_model::selector::TrafficSelector;
-use espalier_model::suite::KeyExchange;
 
 use super::form::{self, Suite};
 use super::pair::{self, Waiting};
@@ -17,7 +15,7 @@ use crate::config::{ChildConfig, PeerConfig};
 use crate::content::Content;
 use crate::context::Context;
 use crate::handshake::nat::Ends;
-use crate::keymat::Nonces;
+use crate::keymat::{Nonces, Shared};
 use crate::wire::ProtocolId;
 use crate::wire::proposal::{ChildExchange, ChildSuite, Selection};
 
@@ -150,10 +148,10 @@ pub(crate) enum Part {
     Outer(ChildId),
 }
 
-/// What keys are made of: the nonces, and the shared secret of the exchange's own key exchange if it had one.
+/// What keys are made of: the nonces, and the shared secrets of the exchange's own key exchanges if it had any.
 pub(crate) struct Seed<'a> {
     pub(crate) nonces: &'a Nonces,
-    pub(crate) shared: Option<&'a Secret>,
+    pub(crate) shared: Shared<'a>,
 }
 
 /// What we have asked for.
@@ -182,7 +180,7 @@ impl Asked {
 }
 
 /// Reads the answer to our offer. The peer may narrow, but never widen, and the form is ours or none.
-pub(crate) fn accept(asked: &Asked, ends: &Ends, content: &Content) -> Result<(Agreed, Option<KeyExchange>), Refusal> {
+pub(crate) fn accept(asked: &Asked, ends: &Ends, content: &Content) -> Result<(Agreed, ChildSuite<Suite>), Refusal> {
     let profile = &asked.config.profile;
     let answer = content.proposals.as_deref().ok_or(Refusal::Malformed)?;
     let chosen = form::accept(profile, asked.protocol(), asked.exchange, answer).ok_or(Refusal::Proposal)?;
@@ -203,7 +201,7 @@ pub(crate) fn accept(asked: &Asked, ends: &Ends, content: &Content) -> Result<(A
     if !within(&selectors.local, &asked.config.local) || !within(&selectors.remote, &asked.config.remote) {
         return Err(Refusal::Traffic);
     }
-    let ChildSuite { protection: suite, key_exchange, esn } = chosen.suite;
+    let ChildSuite { protection: suite, esn, .. } = chosen.suite;
     let agreed = Agreed {
         config: asked.config.clone(),
         suite,
@@ -217,7 +215,7 @@ pub(crate) fn accept(asked: &Asked, ends: &Ends, content: &Content) -> Result<(A
         epoch: asked.epoch,
         part: asked.part,
     };
-    Ok((agreed, key_exchange))
+    Ok((agreed, chosen.suite))
 }
 
 /// Tells whether a rule cannot be offered at all on this path.

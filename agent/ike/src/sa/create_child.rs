@@ -8,10 +8,10 @@ use espalier_model::sa::ChildId;
 use espalier_model::suite::KeyExchange;
 use rand::RngExt;
 
-use super::adopt::Adopted;
 use super::child::{self, Agreed, Asked, Narrowed, Part, Refused, Seed};
-use super::established::{Established, Fate, GRACE, Stage};
-use super::exchange::{ChildOffer, Exchange, Rival};
+use super::established::{Established, Fate, Stage};
+use super::exchange::{ChildOffer, Exchange};
+use super::followup::{PlannedChild, Series, Wanted};
 use super::form;
 use super::pair::{self, Told};
 use super::refusal::{self, Refusal};
@@ -20,8 +20,7 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::handshake::Failure;
 use crate::handshake::initiator::key_exchange;
-use crate::keymat::Nonces;
-use crate::outbounds::Switch;
+use crate::keymat::{Nonces, Shared};
 use crate::output::Output;
 use crate::wire::proposal::{self, ChildExchange, ChildSuite};
 use crate::wire::{ExchangeType, KeyExchangeData, Notify, NotifyType, Payload, ProtocolId};
@@ -74,7 +73,8 @@ impl Established {
         payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
         payloads.push(Payload::SelectorsInitiator(config.local.clone()));
         payloads.push(Payload::SelectorsResponder(config.remote.clone()));
-        let offer = ChildOffer { asked, nonce, share, replaces, rival: None, deleted: vec![] };
+        let rival = self.child_rival(replaces, &asked);
+        let offer = ChildOffer { asked, nonce, share, replaces, rival, deleted: vec![] };
         self.request(cx, ExchangeType::CREATE_CHILD_SA, &payloads, Exchange::Child(Box::new(offer)))
     }
 
@@ -90,7 +90,7 @@ impl Established {
             return Ok(Fate::Stays);
         }
         let ChildOffer { asked, nonce, share, replaces, rival, deleted } = offer;
-        let (agreed, group) = match child::accept(&asked, &self.ends(), content) {
+        let (agreed, suite) = match child::accept(&asked, &self.ends(), content) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 self.refuse_answer(cx, asked, replaces, refusal, content);
@@ -101,18 +101,7 @@ impl Established {
             self.refuse_answer(cx, asked, replaces, Refusal::Malformed, content);
             return Ok(Fate::Stays);
         };
-        if deleted.contains(&(asked.protocol(), agreed.outbound)) {
-            // Made and deleted again before the answer came: the next step decides anew.
-            return Ok(Fate::Stays);
-        }
-        if let Part::Outer(id) = asked.part
-            && self.children.iter().all(|c| c.id != id || c.waiting.is_none())
-        {
-            // What it goes around has been given up meanwhile.
-            self.unwanted.push((asked.protocol(), asked.inbound));
-            return Ok(Fate::Stays);
-        }
-        let shared = match (group, &content.key_exchange) {
+        let shared = match (suite.key_exchange, &content.key_exchange) {
             (Some(group), Some(data))
                 if share.method() == group.into() && data.method == proposal::key_exchange_id(group) =>
             {
@@ -123,23 +112,8 @@ impl Established {
                 return Ok(Fate::Stays);
             }
         };
-        let nonces = Nonces { initiator: nonce, responder: theirs };
-        let seed = Seed { nonces: &nonces, shared: Some(&shared) };
-        let now = cx.now.instant;
-        let late = |id: ChildId, at, children: &mut Vec<child::Child>| {
-            children.iter_mut().filter(|c| c.id == id).for_each(|c| _ = c.delete_at.get_or_insert(at));
-        };
-        if rival.as_ref().is_some_and(|rival| rival.wins(nonces.lowest())) {
-            let Adopted { id, .. } = self.adopt(cx, agreed, &seed, Switch::Never, replaces)?;
-            late(id, now, &mut self.children);
-            // The peer deletes what the winner replaces; should it not, we do.
-            replaces.iter().for_each(|id| late(*id, now + GRACE, &mut self.children));
-        } else {
-            let Adopted { replaces, .. } = self.adopt(cx, agreed, &seed, Switch::AtOnce, replaces)?;
-            replaces.iter().for_each(|id| late(*id, now, &mut self.children));
-            rival.iter().for_each(|rival| late(rival.id, now + GRACE, &mut self.children));
-        }
-        Ok(Fate::Stays)
+        let series = Series::new(Nonces { initiator: nonce, responder: theirs }, shared, &suite.additional);
+        self.go_on(cx, Wanted::Child(Box::new(PlannedChild { agreed, replaces }), rival, deleted), series, content)
     }
 
     fn child_refused(
@@ -207,14 +181,14 @@ impl Established {
     }
 
     /// Gives up the inner SA of a pair whose outer one does not come.
-    fn give_up(&mut self, cx: &Context<'_>, part: Part) {
+    pub(super) fn give_up(&mut self, cx: &Context<'_>, part: Part) {
         if let Part::Outer(id) = part {
             self.children.iter_mut().filter(|c| c.id == id).for_each(|c| c.delete_at = Some(cx.now.instant));
         }
     }
 
     /// Notes when to ask again: for a successor later than for the first child of a rule.
-    fn try_later(&mut self, cx: &mut Context<'_>, rule: Name, replaces: Option<ChildId>) {
+    pub(super) fn try_later(&mut self, cx: &mut Context<'_>, rule: Name, replaces: Option<ChildId>) {
         match replaces.and_then(|id| self.children.iter_mut().find(|c| c.id == id)) {
             Some(child) => {
                 child.rekey_at = cx.now.instant + LATER;
@@ -238,7 +212,7 @@ impl Established {
             return self.answer_ike(cx, content);
         }
         //= RFC 7296 §2.25.2: no child SA comes or goes while the IKE SA itself is replaced or deleted
-        if self.stage != Stage::Standing || matches!(self.exchange, Some(Exchange::Ike(_))) {
+        if self.stage != Stage::Standing || self.is_being_replaced() {
             return Ok(refusal(NotifyType::TEMPORARY_FAILURE));
         }
         let rekeyed = content.notifies.iter().find(|n| n.notify_type == NotifyType::REKEY_SA);
@@ -246,7 +220,9 @@ impl Established {
         let named = |c: &&child::Child| rekeyed.spi.child().is_some_and(|spi| c.has_outbound(rekeyed.protocol, spi));
         match self.children.iter().find(named) {
             // It may be the very SA that the answer to our open offer will bring.
-            None if matches!(self.exchange, Some(Exchange::Child(_))) => Ok(refusal(NotifyType::TEMPORARY_FAILURE)),
+            None if matches!(self.exchange, Some(Exchange::Child(_) | Exchange::Followup(_))) => {
+                Ok(refusal(NotifyType::TEMPORARY_FAILURE))
+            }
             //= RFC 7296 §2.25: the SPI is that of the sender's inbound SA
             None => {
                 let spi = rekeyed.spi;
@@ -282,6 +258,10 @@ impl Established {
         let (Some(outbound), Some(theirs)) = (chosen.spi.child(), content.nonce.clone()) else {
             return Ok(refusal(NotifyType::INVALID_SYNTAX));
         };
+        //= RFC 9370 §2.2.4: what we are replacing ourselves, as far as additional key exchanges, is not replaced by the peer
+        if self.is_followed_up(replaces, &config.rule, part) {
+            return Ok(refusal(NotifyType::TEMPORARY_FAILURE));
+        }
         let exchanged = match agree(chosen.suite.key_exchange, content)? {
             Ok(exchanged) => exchanged,
             Err(answer) => return Ok(answer),
@@ -299,27 +279,14 @@ impl Established {
         payloads.push(Payload::SelectorsInitiator(selectors.remote.clone()));
         payloads.push(Payload::SelectorsResponder(selectors.local.clone()));
         let epoch = told_epoch(content).unwrap_or(self.parts.peer.key_epoch);
-        let rule = config.rule.clone();
-        let ChildSuite { protection: suite, esn, .. } = chosen.suite;
+        let ChildSuite { protection: suite, esn, additional, .. } = chosen.suite;
         let (padding, initiated) = (form::takes_padding(content), false);
         let agreed =
             Agreed { config, suite, esn, inbound, outbound, selectors, originals, padding, initiated, epoch, part };
-        let seed = Seed { nonces: &nonces, shared: shared.as_ref() };
-        //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
-        let Adopted { id, replaces: replaced } = self.adopt(cx, agreed, &seed, Switch::WhenUsed, replaces)?;
-        let first = !matches!(part, Part::Outer(_));
-        match &mut self.exchange {
-            Some(Exchange::Child(offer)) if first && offer.replaces == replaces && offer.rivals(&rule) => {
-                //= RFC 7296 §2.8.1: of two replacements both receive until one is deleted
-                //= RFC 7296 §2.25.1: of two replacements one goes once both are made
-                offer.rival = Some(Rival { id, lowest: nonces.lowest().clone() });
-            }
-            // The peer deletes what it has replaced; should it not, we do.
-            _ => {
-                let at = cx.now.instant + GRACE;
-                let old = self.children.iter_mut().filter(|c| Some(c.id) == replaced);
-                old.for_each(|c| _ = c.delete_at.get_or_insert(at));
-            }
+        let child = PlannedChild { agreed, replaces };
+        match shared {
+            Some(shared) => payloads.extend(self.grant_child(cx, child, Series::new(nonces, shared, &additional))?),
+            None => self.make_child(cx, child, &Seed { nonces: &nonces, shared: Shared::NONE })?,
         }
         Ok((payloads, Fate::Stays))
     }

@@ -12,6 +12,7 @@ use espalier_model::sa::{Spi, UdpPath};
 use super::assigned::Assigned;
 use super::child::{Child, sooner};
 use super::exchange::Exchange;
+use super::followup::Awaited;
 use super::opener::{Opener, Received};
 use super::patience::Patience;
 use super::sealer::Sealer;
@@ -25,6 +26,7 @@ use crate::handshake::nat::{Ends, Nat};
 use crate::handshake::proof::Proof;
 use crate::keymat::{IkeKeys, IkeSpis};
 use crate::output::DownReason;
+use crate::wire::proposal::IkeSuite;
 use crate::wire::sk::OpenError;
 use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Nonce, Notify, NotifyType, Payload, ProtocolId};
 
@@ -37,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) path: UdpPath,
     /// What both ends said of NATs.
     pub(crate) nat: Nat,
+    /// The algorithms, with the key exchanges that made it.
+    pub(crate) suite: IkeSuite,
     pub(crate) keys: IkeKeys,
     pub(crate) sealing: Sealer,
     pub(crate) opening: Opener,
@@ -83,6 +87,10 @@ pub(crate) struct Established {
     pub(super) refused: BTreeMap<Name, (u32, Instant)>,
     /// Inbound SPIs of SAs that the peer has made of our offer, but not as we want them: they are deleted.
     pub(super) unwanted: Vec<(ProtocolId, Spi)>,
+    /// What the peer has asked for, and has to go on with.
+    pub(super) awaited: Vec<Awaited>,
+    /// How many of our series in a row the peer has forgotten.
+    pub(super) lost_series: u32,
 }
 
 /// Where in its life an SA is.
@@ -139,6 +147,7 @@ impl Established {
         let (exchange, stage) = (None, Stage::Standing);
         let (since, heard, changed, pause) = (now, now, now, now);
         let (patience, temporary) = (Patience::default(), Patience::default());
+        let (awaited, lost_series) = (Vec::new(), 0);
         Self {
             parts,
             children,
@@ -153,6 +162,8 @@ impl Established {
             temporary,
             refused,
             unwanted,
+            awaited,
+            lost_series,
         }
     }
 
@@ -202,7 +213,7 @@ impl Established {
         if path.remote != self.parts.path.remote {
             self.move_path(cx, path);
         }
-        let Received { header, mark, payloads } = request;
+        let Received { header, mark, payloads, .. } = request;
         let (payloads, fate) = match (payloads.and_then(Content::read), header.exchange) {
             //= RFC 7296 §2.21.3: an authentic message that cannot be read is answered, and the SA closed
             (Err(_), _) => {
@@ -211,6 +222,7 @@ impl Established {
             }
             (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, &content),
             (Ok(content), ExchangeType::CREATE_CHILD_SA) => self.answer_create(cx, &content)?,
+            (Ok(content), ExchangeType::IKE_FOLLOWUP_KE) => self.answer_followup(cx, &content)?,
             (Ok(_), _) => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
         };
         //= RFC 7296 §1.4: every request is answered
@@ -236,6 +248,7 @@ impl Established {
             }
             Some(Exchange::Child(offer)) => self.child_answered(cx, *offer, &content),
             Some(Exchange::Ike(offer)) => self.ike_answered(cx, *offer, &content),
+            Some(Exchange::Followup(followup)) => self.followup_answered(cx, *followup, &content),
             Some(Exchange::Liveness) | None => Ok(match content.error() {
                 Some(error) => Fate::Over(DownReason::Refused(format!("{error:?}"))),
                 None => Fate::Stays,

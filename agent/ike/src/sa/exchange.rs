@@ -5,6 +5,7 @@ use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, Spi};
 
 use super::child::{Asked, Part};
+use super::followup::Followup;
 use crate::wire::{IkeSpi, Nonce, ProtocolId};
 
 /// An open request.
@@ -19,6 +20,8 @@ pub(crate) enum Exchange {
     Child(Box<ChildOffer>),
     /// An IKE SA in place of this one.
     Ike(Box<IkeOffer>),
+    /// An additional key exchange of either.
+    Followup(Box<Followup>),
 }
 
 /// The child SA that we have asked for.
@@ -50,9 +53,10 @@ pub(crate) struct IkeOffer {
     pub(crate) epoch: u64,
 }
 
-/// An SA that the peer has made while our request for the same was under way (RFC 7296 §2.8.1).
+/// An SA that the peer has made, or has asked for, while our request for the same was under way (RFC 7296 §2.8.1).
 pub(crate) struct Rival<Id> {
-    pub(crate) id: Id,
+    /// None as long as additional key exchanges are to follow.
+    pub(crate) id: Option<Id>,
     pub(crate) lowest: Nonce,
 }
 

@@ -8,9 +8,6 @@ use crate::handshake::configuration;
 use crate::output::DownReason;
 use crate::wire::{Delete, NotifyType, Payload, ProtocolId};
 
-/// More SPIs than a peer has reason to delete while one request is open.
-const MOST_UNKNOWN: usize = 16;
-
 impl Established {
     /// Carries a request out and returns what to answer.
     pub(super) fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
@@ -34,12 +31,7 @@ impl Established {
         //= RFC 7296 §2.25.1: halves that we are deleting ourselves are left out
         let answered = self.children.iter().filter(|c| gone(c) && !deleting.contains(&c.id));
         let ours: Vec<_> = answered.flat_map(|c| c.sas().map(|sa| (sa.protocol, sa.inbound))).collect();
-        if let Some(Exchange::Child(offer)) = &mut self.exchange {
-            let children = &self.children;
-            let unknown =
-                named.iter().filter(|(protocol, spi)| children.iter().all(|c| !c.has_outbound(*protocol, *spi)));
-            offer.deleted.extend(unknown.take(MOST_UNKNOWN.saturating_sub(offer.deleted.len())));
-        }
+        self.note_deleted(&named);
         self.drop_children(cx, gone);
         let mut payloads: Vec<_> = Delete::children(&ours).into_iter().map(Payload::Delete).collect();
         payloads.extend(configuration::inform(content));
@@ -49,7 +41,8 @@ impl Established {
     /// Returns the SA that the peer has made in place of this one, while our own offer is open.
     pub(crate) fn rival(&self) -> Option<crate::wire::IkeSpi> {
         match &self.exchange {
-            Some(Exchange::Ike(offer)) => offer.rival.as_ref().map(|rival| rival.id),
+            Some(Exchange::Ike(offer)) => offer.rival.as_ref().and_then(|rival| rival.id),
+            Some(Exchange::Followup(followup)) => followup.rival(),
             _ => None,
         }
     }

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::window::Mark;
 use crate::wire::sk::fragment::{Fragment, MOST_TEXT, Place};
-use crate::wire::sk::{OpenError, OpeningKey, read_plain};
-use crate::wire::{Header, Malformed, Payload, PayloadType};
+use crate::wire::sk::{OpenError, OpeningKey, Whole};
+use crate::wire::{Header, Malformed, Payload};
 
 /// Opens what the peer sends on an IKE SA.
 pub(crate) struct Opener {
@@ -37,14 +37,16 @@ pub(crate) struct Received {
     pub(crate) mark: Mark,
     /// What it holds, where that can be read.
     pub(crate) payloads: Result<Vec<Payload>, Malformed>,
+    /// What a later proof may cover, where the message is one.
+    pub(crate) whole: Option<Whole>,
 }
 
 /// Fragments of one message, by number.
 struct Partial {
     header: Header,
     total: u16,
-    /// Of the first fragment: the type of the first payload, and by what it is known.
-    first: Option<(PayloadType, Mark)>,
+    /// The datagram of the first fragment, and by what it is known.
+    first: Option<(Vec<u8>, Mark)>,
     parts: BTreeMap<u16, Zeroizing<Vec<u8>>>,
     len: usize,
 }
@@ -70,7 +72,7 @@ impl Opener {
         //= RFC 7383 §2.6: fragments of a larger total take the place of those kept before
         let kept = slot.take().filter(|partial| partial.header == header && partial.total == place.total);
         let mut partial = kept.unwrap_or_else(|| Partial::new(header, place.total));
-        partial.add(fragment, Mark::of(datagram));
+        partial.add(fragment, datagram);
         if let Some(received) = partial.join() {
             return Ok(Arrival::Message(received));
         }
@@ -85,14 +87,14 @@ impl Opener {
     }
 
     fn open_whole(&mut self, datagram: &[u8]) -> Result<Received, OpenError> {
-        let (header, payloads) = match self.key.open(datagram) {
-            Ok(message) => (message.header, Ok(message.payloads)),
-            Err(OpenError::Inner(reason)) => (Header::parse(datagram).map_err(OpenError::Outer)?.0, Err(reason)),
+        let (header, payloads, whole) = match self.key.open_whole(datagram) {
+            Ok((header, whole)) => (header, whole.payloads(), Some(whole)),
+            Err(OpenError::Inner(reason)) => (Header::parse(datagram).map_err(OpenError::Outer)?.0, Err(reason), None),
             Err(error) => return Err(error),
         };
         let slot = if header.flags.response { &mut self.response } else { &mut self.request };
         *slot = None;
-        Ok(Received { header, mark: Mark::of(datagram), payloads })
+        Ok(Received { header, mark: Mark::of(datagram), payloads, whole })
     }
 }
 
@@ -107,9 +109,9 @@ impl Partial {
         place.total > self.total || place.total == self.total && !self.parts.contains_key(&place.number)
     }
 
-    fn add(&mut self, fragment: Fragment, mark: Mark) {
+    fn add(&mut self, fragment: Fragment, datagram: &[u8]) {
         if fragment.place.number == 1 {
-            self.first = Some((fragment.first, mark));
+            self.first = Some((datagram.to_vec(), Mark::of(datagram)));
         }
         self.len += fragment.text.len();
         self.parts.insert(fragment.place.number, fragment.text);
@@ -118,11 +120,13 @@ impl Partial {
     /// Puts the fragments together when all are there and no longer than a message may be.
     fn join(&self) -> Option<Received> {
         //= RFC 7383 §2.6: a message is read when all its fragments are there, and never longer than one may be
-        let whole = self.parts.len() == usize::from(self.total) && self.len <= MOST_TEXT;
-        let (first, mark) = self.first.filter(|_| whole)?;
+        let complete = self.parts.len() == usize::from(self.total) && self.len <= MOST_TEXT;
+        let (first, mark) = self.first.as_ref().filter(|_| complete)?;
         let mut text = Zeroizing::new(Vec::with_capacity(self.len));
         self.parts.values().for_each(|part| text.extend_from_slice(part));
-        Some(Received { header: self.header, mark, payloads: read_plain(first, &text) })
+        let whole = Whole::received(first, text);
+        let payloads = whole.as_ref().map_err(|reason| *reason).and_then(Whole::payloads);
+        Some(Received { header: self.header, mark: *mark, payloads, whole: whole.ok() })
     }
 }
 

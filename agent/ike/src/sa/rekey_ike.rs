@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use espalier_crypto::KeyShare;
-use espalier_model::secret::Secret;
 use espalier_model::suite::KeyExchange;
 
 use super::create_child::{Answer, LATER, agree, demanded, epoch_notify, refusal, short, told_epoch};
 use super::established::{Established, Fate, Parts, Stage};
-use super::exchange::{Exchange, IkeOffer, Rival};
+use super::exchange::{Exchange, IkeOffer};
+use super::followup::{PlannedIke, Series, Wanted};
 use super::opener::Opener;
 use super::sealer::Sealer;
 use super::window::{Requests, Responses};
@@ -22,16 +22,6 @@ use crate::output::Output;
 use crate::wire::proposal::{self, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{ExchangeType, IkeSpi, NotifyType, Payload, SpiField};
-
-/// What a new IKE SA is made of.
-struct Made<'a> {
-    suite: IkeSuite,
-    spis: IkeSpis,
-    nonces: &'a Nonces,
-    shared: &'a Secret,
-    initiator: bool,
-    epoch: u64,
-}
 
 impl Established {
     /// Asks for a successor. `group` is the method that the peer has demanded, if it has.
@@ -47,7 +37,7 @@ impl Established {
         payloads.push(Payload::Nonce(nonce.clone()));
         //= RFC 7296 §1.3.2: an IKE SA is replaced with a key exchange
         payloads.push(Payload::KeyExchange(key_exchange(group, share.public())));
-        let offer = IkeOffer { spi, nonce, share, rival: None, epoch };
+        let offer = IkeOffer { spi, nonce, share, rival: self.ike_rival(), epoch };
         self.request(cx, ExchangeType::CREATE_CHILD_SA, &payloads, Exchange::Ike(Box::new(offer)))
     }
 
@@ -59,7 +49,7 @@ impl Established {
         content: &Content,
     ) -> Result<Fate, Failure> {
         let Some((suite, responder)) = self.accepted(content) else {
-            let rival = offer.rival.as_ref().map(|rival| rival.id);
+            let rival = offer.rival.as_ref().and_then(|rival| rival.id);
             match (content.error(), demanded(content, &self.parts.peer.profile.key_exchange, offer.share.method())) {
                 _ if rival.is_some() => {}
                 (_, Some(group)) => self.offer_ike(cx, Some(group))?,
@@ -81,31 +71,14 @@ impl Established {
             self.not_replaced(cx);
             return Ok(Fate::Stays);
         }
-        let nonces = Nonces { initiator: offer.nonce, responder: theirs };
         let shared = offer.share.agree(&data.data)?;
+        let series = Series::new(Nonces { initiator: offer.nonce, responder: theirs }, shared, &suite.additional);
         let spis = IkeSpis { initiator: offer.spi, responder };
-        let epoch = offer.epoch;
-        let made = Made { suite, spis, nonces: &nonces, shared: &shared, initiator: true, epoch };
-        let mut successor = self.successor(cx, &made)?;
-        match offer.rival {
-            Some(rival) if rival.wins(nonces.lowest()) => {
-                successor.begin_close();
-                Ok(Fate::Yields(rival.id, Box::new(successor)))
-            }
-            rival => {
-                self.hand_over(&mut successor);
-                self.begin_close();
-                let successor = Box::new(successor);
-                Ok(match rival {
-                    Some(rival) => Fate::Wins(rival.id, successor),
-                    None => Fate::Succeeded(successor),
-                })
-            }
-        }
+        self.go_on(cx, Wanted::Ike(PlannedIke { suite, spis, epoch: offer.epoch }, offer.rival), series, content)
     }
 
     /// Waits before a successor is asked for again. The SA stays meanwhile, but not for long.
-    fn not_replaced(&mut self, cx: &Context<'_>) {
+    pub(super) fn not_replaced(&mut self, cx: &Context<'_>) {
         self.rekey_at = cx.now.instant + LATER;
         self.patience.lose(cx.now.instant);
     }
@@ -122,8 +95,12 @@ impl Established {
     /// Answers the peer's offer of a successor.
     pub(super) fn answer_ike(&mut self, cx: &mut Context<'_>, content: &Content) -> Result<Answer, Failure> {
         //= RFC 7296 §2.25.2: not while this SA or one of its children is being replaced or deleted
-        let busy = matches!(self.exchange, Some(Exchange::Child(_) | Exchange::DeleteChildren(_)));
-        if self.stage != Stage::Standing || busy || self.rival().is_some() {
+        let busy = match &self.exchange {
+            Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::Followup(_)) => true,
+            Some(Exchange::Ike(offer)) => offer.rival.is_some(),
+            Some(Exchange::DeleteIke | Exchange::Liveness) | None => false,
+        };
+        if self.stage != Stage::Standing || busy {
             return Ok(refusal(NotifyType::TEMPORARY_FAILURE));
         }
         let offer = content.proposals.as_deref().unwrap_or_default();
@@ -142,40 +119,42 @@ impl Established {
         };
         let spis = IkeSpis { initiator, responder: cx.ike_spi() };
         let nonces = Nonces { initiator: theirs, responder: cx.nonce() };
-        let payloads = vec![
+        let mut payloads = vec![
             Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, SpiField::Ike(spis.responder))]),
             Payload::Nonce(nonces.responder.clone()),
             Payload::KeyExchange(public),
         ];
         let epoch = told_epoch(content).unwrap_or(self.parts.peer.key_epoch);
-        let made = Made { suite: chosen.suite, spis, nonces: &nonces, shared: &shared, initiator: false, epoch };
-        let mut successor = self.successor(cx, &made)?;
-        //= RFC 7296 §2.25.2: of two successors one goes once both are made, and the other has the child SAs
-        if let Some(Exchange::Ike(offer)) = &mut self.exchange {
-            successor.stage = Stage::Undecided;
-            offer.rival = Some(Rival { id: spis.responder, lowest: nonces.lowest().clone() });
-        } else {
-            self.hand_over(&mut successor);
-            self.give_way(cx.now.instant);
-        }
-        Ok((payloads, Fate::Succeeded(Box::new(successor))))
+        let series = Series::new(nonces, shared, &chosen.suite.additional);
+        let (link, fate) = self.grant_ike(cx, PlannedIke { suite: chosen.suite, spis, epoch }, series)?;
+        payloads.extend(link);
+        Ok((payloads, fate))
     }
 
-    fn successor(&self, cx: &mut Context<'_>, made: &Made<'_>) -> Result<Self, Failure> {
-        let IkeSuite { prf, encryption, .. } = made.suite;
-        let keys = self.parts.keys.sk_d.rekeyed(prf, encryption, made.shared, made.nonces, made.spis)?;
+    /// Makes the SA that takes the place of this one.
+    pub(super) fn successor(
+        &self,
+        cx: &mut Context<'_>,
+        planned: &PlannedIke,
+        series: &Series,
+        initiated: bool,
+    ) -> Result<Self, Failure> {
+        let PlannedIke { suite, spis, epoch } = *planned;
+        let encryption = suite.encryption;
+        let keys = self.parts.keys.sk_d.rekeyed(suite.prf, encryption, series.shared(), &series.nonces, spis)?;
         if cx.config.keylog {
-            cx.out.push_back(Output::Keylog(KeylogLine::ike(made.spis, &keys)));
+            cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
         let (initiator, responder) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
-        let (seals, opens) = if made.initiator { (initiator, responder) } else { (responder, initiator) };
+        let (seals, opens) = if initiated { (initiator, responder) } else { (responder, initiator) };
         //= RFC 7383 §2.3: what both ends have announced in IKE_SA_INIT holds for the SAs that follow
         let fragments = self.parts.sealing.fragments();
         let parts = Parts {
             peer: Arc::clone(&self.parts.peer),
-            spis: made.spis,
+            spis,
             //= RFC 7296 §1.3.2: who has asked for the replacement is the original initiator of the new IKE SA
-            initiator: made.initiator,
+            initiator: initiated,
+            suite,
             path: self.parts.path,
             nat: self.parts.nat,
             sealing: Sealer::new(SealingKey::new(encryption, seals.0, seals.1)?, fragments),
@@ -183,8 +162,8 @@ impl Established {
             //= RFC 7296 §2.18: the message counters of the new SA start at 0
             requests: Requests::starting_at(0),
             responses: Responses::starting_at(0),
-            lowest: made.nonces.lowest().clone(),
-            epoch: made.epoch,
+            lowest: series.nonces.lowest().clone(),
+            epoch,
             identity_epoch: self.parts.identity_epoch,
             renewal: false,
             life: self.parts.life,

@@ -16,6 +16,7 @@ use crate::wire::{Delete, ExchangeType, Payload};
 /// One thing to do.
 enum Step {
     Close,
+    ForgetLate,
     DeleteChildren,
     RekeyIke,
     RekeyChild(ChildId),
@@ -43,6 +44,10 @@ impl Established {
         let due = self.steps().into_iter().find(|(at, _)| *at <= cx.now.instant);
         match due.map(|(_, step)| step) {
             Some(Step::Close) => self.close(cx),
+            Some(Step::ForgetLate) => {
+                self.forget_late(cx.now.instant);
+                Ok(())
+            }
             Some(Step::DeleteChildren) => self.delete_children(cx),
             Some(Step::RekeyIke) => self.offer_ike(cx, None),
             Some(Step::RekeyChild(id)) => match self.children.iter().find(|c| c.id == id) {
@@ -81,7 +86,9 @@ impl Established {
         let peer = &self.parts.peer;
         let turn = |at: Instant| if peer.initiate { at } else { at + TURN };
         let aged = |epoch: u64, at: Instant| if epoch < peer.key_epoch { at.min(turn(self.changed)) } else { at };
+        let pause = self.awaits_until().map_or(self.pause, |until| self.pause.max(until));
         let mut steps = Vec::new();
+        steps.extend(self.forgets_at().map(|at| (at, Step::ForgetLate)));
         // An SA never outlives the proof of who the peer is.
         steps.extend(self.parts.proof.as_ref().map(|proof| (proof.ends, Step::Close)));
         let alive = || self.children.iter().filter(|c| c.delete_at.is_none());
@@ -91,15 +98,15 @@ impl Established {
         steps.extend(patience.filter_map(Patience::ended).min().map(|at| (at, Step::Close)));
         steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
         steps.extend(self.unwanted.first().map(|_| (self.since, Step::DeleteChildren)));
-        steps.push((aged(self.parts.epoch, self.rekey_at).max(self.pause), Step::RekeyIke));
+        steps.push((aged(self.parts.epoch, self.rekey_at).max(pause), Step::RekeyIke));
         for child in alive() {
             if let Some(waiting) = &child.waiting {
-                steps.extend(waiting.is_ours().then_some((child.since.max(self.pause), Step::CompleteChild(child.id))));
+                steps.extend(waiting.is_ours().then_some((child.since.max(pause), Step::CompleteChild(child.id))));
                 steps.push((waiting.until, Step::Redundant(child.id)));
             }
         }
         let whole = || alive().filter(|c| c.waiting.is_none());
-        let rekeys = whole().map(|c| (aged(c.epoch, c.rekey_at).max(self.pause), Step::RekeyChild(c.id)));
+        let rekeys = whole().map(|c| (aged(c.epoch, c.rekey_at).max(pause), Step::RekeyChild(c.id)));
         steps.extend(rekeys);
         for child in whole() {
             let better = whole().filter(|c| c.config.rule == child.config.rule && c.order() > child.order());
@@ -109,8 +116,8 @@ impl Established {
             );
         }
         for config in peer.children.iter().filter(|config| alive().all(|c| c.config.rule != config.rule)) {
-            let again = self.refused.get(&config.rule).map_or(self.pause, |(_, at)| *at);
-            steps.push((turn(self.changed).max(again).max(self.pause), Step::CreateChild(Box::new(config.clone()))));
+            let again = self.refused.get(&config.rule).map_or(pause, |(_, at)| *at);
+            steps.push((turn(self.changed).max(again).max(pause), Step::CreateChild(Box::new(config.clone()))));
         }
         //= RFC 7296 §2.4: a peer that has not been heard for a while is asked whether it is there
         steps.push((self.heard + peer.profile.liveness(), Step::CheckLiveness));

@@ -80,6 +80,11 @@ impl Requests {
         (self.open.is_none() && self.next < u32::MAX).then_some(self.next)
     }
 
+    /// Returns the ID of the next request, whether or not one is open.
+    pub(crate) const fn following(&self) -> u32 {
+        self.next
+    }
+
     /// Opens the request whose ID was [`Requests::free`].
     pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagrams: Vec<Vec<u8>>) {
         let (id, due) = (self.next, now + FIRST_WAIT);
@@ -147,6 +152,11 @@ impl Responses {
             //= RFC 7296 §2.1: a request whose response is forgotten is ignored
             _ => Incoming::Unexpected,
         }
+    }
+
+    /// Returns the ID of the next request.
+    pub(crate) const fn awaited(&self) -> u32 {
+        self.next
     }
 
     /// Returns the answer to the last request if it had this ID, whatever its bytes were.

@@ -4,15 +4,17 @@
 //! profile does not, and the first suite comes first (RFC 7296 §3.3). AEAD sends no integrity transform and accepts `NONE`
 //! (RFC 5282 §8). A responder chooses by its own order of preference; an initiator accepts only what it has offered.
 
+pub mod additional;
 mod transforms;
 
 use espalier_crypto::Method;
-use espalier_model::profile::{Esn, Profile};
+use espalier_model::profile::{AdditionalKeyExchanges, Esn, Profile};
 use espalier_model::sa::Spi;
 use espalier_model::suite::{AhSuite, EspSuite, Hmac, IkeEncryption, Kem, KeyExchange, Prf};
 
 use super::registry::{ProtocolId, TransformType, transform_id as id};
 use super::sa::{Proposal, SpiField, Transform};
+use additional::Additional;
 use transforms::{NO_INTEGRITY, NO_KEY_EXCHANGE, encryption, esn, integrity, key_exchange, prf};
 
 pub(crate) use transforms::describe;
@@ -26,6 +28,8 @@ pub struct IkeSuite {
     pub prf: Prf,
     /// Key exchange method.
     pub key_exchange: KeyExchange,
+    /// Key exchanges that follow it.
+    pub additional: Additional,
 }
 
 /// The algorithms of a child SA with ESP, or with what else protects it.
@@ -37,6 +41,8 @@ pub struct ChildSuite<P = EspSuite> {
     pub key_exchange: Option<KeyExchange>,
     /// Whether sequence numbers have 64 bits.
     pub esn: bool,
+    /// Key exchanges that follow it.
+    pub additional: Additional,
 }
 
 /// The exchange in which a child SA is negotiated.
@@ -107,12 +113,19 @@ impl Protection for AhSuite {
 }
 
 impl IkeSuite {
+    /// Returns the names of all key exchanges, as in `x25519+mlkem768`.
+    #[must_use]
+    pub fn key_exchanges(&self) -> String {
+        self.additional.methods().fold(self.key_exchange.to_string(), |names, method| format!("{names}+{method}"))
+    }
+
     /// Builds the answer that states this choice.
     #[must_use]
     pub fn answer(&self, number: u8, spi: SpiField) -> Proposal {
         //= RFC 7296 §2.7: the answer is one proposal with one transform of each type
         let mut transforms = protect(&[self.encryption]);
         transforms.extend([prf(self.prf), key_exchange(self.key_exchange)]);
+        transforms.extend(self.additional.transforms());
         Proposal { number, protocol: ProtocolId::IKE, spi, transforms }
     }
 }
@@ -120,8 +133,8 @@ impl IkeSuite {
 impl<P> ChildSuite<P> {
     /// Returns the same choice with its protection by another name.
     pub(crate) fn map<Q>(self, protection: impl FnOnce(P) -> Q) -> ChildSuite<Q> {
-        let Self { protection: named, key_exchange, esn } = self;
-        ChildSuite { protection: protection(named), key_exchange, esn }
+        let Self { protection: named, key_exchange, esn, additional } = self;
+        ChildSuite { protection: protection(named), key_exchange, esn, additional }
     }
 }
 
@@ -145,7 +158,7 @@ impl ChildSuite<AhSuite> {
 #[must_use]
 pub fn offer_ike(profile: &Profile, spi: SpiField) -> Vec<Proposal> {
     let common = profile.prf.iter().map(|p| prf(*p)).chain(profile.key_exchange.iter().map(|k| key_exchange(*k)));
-    offer(&profile.ike_encryption, &common.collect::<Vec<_>>(), spi)
+    offer(&profile.ike_encryption, &common.collect::<Vec<_>>(), &profile.additional_key_exchange, spi)
 }
 
 /// Builds the offer of a child SA with ESP whose inbound SPI is `spi`.
@@ -164,14 +177,16 @@ pub fn offer_ah(suites: &[AhSuite], profile: &Profile, exchange: ChildExchange, 
 #[must_use]
 pub fn choose_ike(profile: &Profile, offer: &[Proposal]) -> Option<Selection<IkeSuite>> {
     let known = [TransformType::ENCR, TransformType::PRF, TransformType::INTEG, TransformType::KE];
+    let known = [&known[..], &additional::KINDS].concat();
     let ranked = offer.iter().filter_map(|proposal| {
         let r = rate(proposal, ProtocolId::IKE, &known)?;
         let e = r.protection(&profile.ike_encryption)?;
         let p = r.best(&profile.prf, |p| prf(*p))?;
         //= RFC 7296 §2.18: a proposal of an IKE SA without a key exchange is not accepted
         let k = r.best(&profile.key_exchange, |k| key_exchange(*k))?;
-        let suite = IkeSuite { encryption: e.1, prf: p.1, key_exchange: k.1 };
-        Some(((e.0, p.0, k.0), Selection { number: proposal.number, spi: proposal.spi, suite }))
+        let a = additional::choose(&profile.additional_key_exchange, Some(k.1), &r)?;
+        let suite = IkeSuite { encryption: e.1, prf: p.1, key_exchange: k.1, additional: a.1 };
+        Some(((a.0, e.0, p.0, k.0), Selection { number: proposal.number, spi: proposal.spi, suite }))
     });
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, selection)| selection)
 }
@@ -241,6 +256,7 @@ pub fn key_exchange_from_id(number: u16) -> Option<KeyExchange> {
 fn child_answer<P: Protection>(suite: &ChildSuite<P>, number: u8, spi: Spi) -> Proposal {
     let mut transforms = protect(&[suite.protection]);
     transforms.extend(suite.key_exchange.map(key_exchange));
+    transforms.extend(suite.additional.transforms());
     transforms.push(esn(suite.esn));
     Proposal { number, protocol: P::PROTOCOL, spi: SpiField::Child(spi), transforms }
 }
@@ -251,13 +267,17 @@ fn offer_protection<P: Protection>(
     exchange: ChildExchange,
     spi: Spi,
 ) -> Vec<Proposal> {
-    let mut common = Vec::new();
-    //= RFC 7296 §1.2: the offer in IKE_AUTH has no transform for a key exchange
-    if exchange == ChildExchange::Create {
-        common.extend(profile.key_exchange.iter().map(|k| key_exchange(*k)));
+    let lengths = lengths(profile).iter().map(|extended| esn(*extended));
+    let spi = SpiField::Child(spi);
+    match exchange {
+        //= RFC 7296 §1.2: the offer in IKE_AUTH has no transform for a key exchange
+        ChildExchange::Auth => offer(suites, &lengths.collect::<Vec<_>>(), &AdditionalKeyExchanges::NONE, spi),
+        ChildExchange::Create => {
+            let methods = profile.key_exchange.iter().map(|k| key_exchange(*k));
+            let common: Vec<_> = methods.chain(lengths).collect();
+            offer(suites, &common, &profile.additional_key_exchange, spi)
+        }
     }
-    common.extend(lengths(profile).iter().map(|extended| esn(*extended)));
-    offer(suites, &common, SpiField::Child(spi))
 }
 
 fn choose_protection<P: Protection>(
@@ -267,6 +287,7 @@ fn choose_protection<P: Protection>(
     offer: &[Proposal],
 ) -> Option<Selection<ChildSuite<P>>> {
     let known = [TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
+    let known = [&known[..], &additional::KINDS].concat();
     let ranked = offer.iter().filter_map(|proposal| {
         proposal.spi.child()?;
         let r = rate(proposal, P::PROTOCOL, &known)?;
@@ -280,8 +301,16 @@ fn choose_protection<P: Protection>(
             (ChildExchange::Create, None) if optional => None,
             (ChildExchange::Create, wanted) => Some(wanted?),
         };
-        let suite = ChildSuite { protection: e.1, key_exchange: key_exchange.map(|k| k.1), esn: n.1 };
-        let rank = (e.0, n.0, key_exchange.map_or(usize::MAX, |k| k.0));
+        let a = match (exchange, key_exchange) {
+            (ChildExchange::Auth, _) => Default::default(),
+            // Without a key exchange of its own the child has the strength of the IKE SA, and there is nothing to add to.
+            (ChildExchange::Create, None) => additional::choose(&AdditionalKeyExchanges::NONE, None, &r)?,
+            (ChildExchange::Create, Some((_, first))) => {
+                additional::choose(&profile.additional_key_exchange, Some(first), &r)?
+            }
+        };
+        let suite = ChildSuite { protection: e.1, key_exchange: key_exchange.map(|k| k.1), esn: n.1, additional: a.1 };
+        let rank = (a.0, e.0, n.0, key_exchange.map_or(usize::MAX, |k| k.0));
         Some((rank, Selection { number: proposal.number, spi: proposal.spi, suite }))
     });
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, selection)| selection)
@@ -317,16 +346,26 @@ fn protect<P: Protection>(run: &[P]) -> Vec<Transform> {
     ciphers.chain(hmac.map(integrity)).collect()
 }
 
-/// Builds an offer: a proposal for each run of suites with one integrity algorithm, all with the same other transforms.
-fn offer<P: Protection>(suites: &[P], common: &[Transform], spi: SpiField) -> Vec<Proposal> {
+/// Builds an offer: a proposal for each run of suites with one integrity algorithm, all with the same other transforms; and all of
+/// them once more without additional key exchanges where the profile can do without.
+fn offer<P: Protection>(
+    suites: &[P],
+    common: &[Transform],
+    wanted: &AdditionalKeyExchanges,
+    spi: SpiField,
+) -> Vec<Proposal> {
+    let with = additional::offered(wanted);
+    let without = (!with.is_empty() && wanted.is_optional()).then(Vec::new);
     //= RFC 7296 §3.3: suites share a proposal where they share their integrity algorithm, or have none
-    let runs = suites.chunk_by(|a, b| a.hmac() == b.hmac());
-    let proposal = |(number, run): (u8, &[P])| {
-        let transforms = [&protect(run)[..], common].concat();
+    let runs = || suites.chunk_by(|a, b| a.hmac() == b.hmac());
+    let all =
+        std::iter::once(with).chain(without).flat_map(|additional| runs().map(move |run| (run, additional.clone())));
+    let proposal = |(number, (run, additional)): (u8, (&[P], Vec<Transform>))| {
+        let transforms = [&protect(run)[..], common, &additional].concat();
         Proposal { number, protocol: P::PROTOCOL, spi, transforms }
     };
     //= RFC 7296 §3.3: proposals are numbered from 1 in the order of preference
-    (FIRST..).zip(runs).map(proposal).collect()
+    (FIRST..).zip(all).map(proposal).collect()
 }
 
 /// The transforms of a proposal that may be chosen.

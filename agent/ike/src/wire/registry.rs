@@ -72,6 +72,10 @@ registry! {
         CREATE_CHILD_SA = 36,
         /// INFORMATIONAL.
         INFORMATIONAL = 37,
+        /// `IKE_INTERMEDIATE` (RFC 9242).
+        IKE_INTERMEDIATE = 43,
+        /// `IKE_FOLLOWUP_KE` (RFC 9370).
+        IKE_FOLLOWUP_KE = 44,
     }
 }
 
@@ -102,6 +106,20 @@ registry! {
         KE = 4,
         /// Extended sequence numbers.
         ESN = 5,
+        /// First additional key exchange (RFC 9370).
+        ADDKE1 = 6,
+        /// Second additional key exchange.
+        ADDKE2 = 7,
+        /// Third additional key exchange.
+        ADDKE3 = 8,
+        /// Fourth additional key exchange.
+        ADDKE4 = 9,
+        /// Fifth additional key exchange.
+        ADDKE5 = 10,
+        /// Sixth additional key exchange.
+        ADDKE6 = 11,
+        /// Seventh additional key exchange.
+        ADDKE7 = 12,
     }
 }
 
@@ -240,6 +258,8 @@ registry! {
         TEMPORARY_FAILURE = 43,
         /// The child SA to rekey does not exist (RFC 7296 §2.25).
         CHILD_SA_NOT_FOUND = 44,
+        /// Nothing is known of the series of key exchanges that is to go on (RFC 9370).
+        STATE_NOT_FOUND = 47,
         /// The only IKE SA between the two identities.
         INITIAL_CONTACT = 16384,
         /// How many messages the sender keeps.
@@ -282,6 +302,10 @@ registry! {
         PPK_IDENTITY = 16436,
         /// What AUTH would be without a postquantum preshared key (RFC 8784).
         NO_PPK_AUTH = 16437,
+        /// `IKE_INTERMEDIATE` is supported (RFC 9242).
+        INTERMEDIATE_EXCHANGE_SUPPORTED = 16438,
+        /// Links a series of key exchanges; meaningful to the responder alone (RFC 9370).
+        ADDITIONAL_KEY_EXCHANGE = 16441,
         /// Private use: the rotation of keys under which the sender sets an SA up, eight bytes. Others ignore it.
         KEY_EPOCH = 58_801,
         /// A random number of 8 bytes for the life of the sender: with another one it has started anew.

@@ -239,5 +239,5 @@ const SHORT_FORM: u16 = 0x8000;
 //= RFC 7296 §3.3.5: a key length has the short form
 const KEY_LENGTH: u16 = SHORT_FORM | 14;
 /// Peers that list every algorithm they know stay well below both limits.
-const MAX_PROPOSALS: usize = 32;
+const MAX_PROPOSALS: usize = 64;
 const MAX_TRANSFORMS: usize = 128;

@@ -6,6 +6,7 @@
 //! is longer than a datagram should be travels as [fragments](fragment).
 
 pub mod fragment;
+mod whole;
 
 use espalier_crypto::{AeadProvider, CryptoError, RecordKey};
 use espalier_model::secret::Secret;
@@ -19,6 +20,7 @@ use super::message::Message;
 use super::payload::{self, GENERIC_HEADER_LEN, Payload};
 use super::registry::PayloadType;
 use super::{Malformed, Oversized};
+pub use whole::Whole;
 
 /// Seals our messages. There is one per `SK_ei` or `SK_er`, and it owns the IV counter of that key.
 pub struct SealingKey {
@@ -122,10 +124,20 @@ impl OpeningKey {
     /// # Errors
     /// `Outer` and `Unauthentic` for what anybody may have sent, `Inner` for what the peer itself has sent.
     pub fn open(&self, datagram: &[u8]) -> Result<Message, OpenError> {
+        let (header, whole) = self.open_whole(datagram)?;
+        let payloads = whole.payloads().map_err(OpenError::Inner)?;
+        Ok(Message { header, payloads })
+    }
+
+    /// Returns the header of a datagram, and its payloads decrypted, but not read. SK must be its only outer payload.
+    ///
+    /// # Errors
+    /// Like [`OpeningKey::open`].
+    pub fn open_whole(&self, datagram: &[u8]) -> Result<(Header, Whole), OpenError> {
         let sealed = Sealed::read(self.key.cipher(), datagram, PayloadType::SK, 0).map_err(OpenError::Outer)?;
         let text = self.decrypt(&sealed)?;
-        let payloads = read_plain(sealed.first, &text).map_err(OpenError::Inner)?;
-        Ok(Message { header: sealed.header, payloads })
+        let whole = Whole::received(datagram, text).map_err(OpenError::Outer)?;
+        Ok((sealed.header, whole))
     }
 
     /// Returns the authentic text without its padding.

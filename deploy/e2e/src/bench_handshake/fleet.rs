@@ -9,7 +9,7 @@ use espalier_e2e::pki::Pki;
 use espalier_ike::{Auth, CertificateIdentity, ChildConfig, Endpoint, EndpointConfig, LocalIdentity, PeerConfig};
 use espalier_model::identity::Identity;
 use espalier_model::plan::{Action, PeerAuth, PlannedPeer, Rule, default_profile};
-use espalier_model::profile::Profile;
+use espalier_model::profile::{AdditionalKeyExchanges, Profile};
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
@@ -136,7 +136,7 @@ impl Member {
 
     /// Returns how this member sees another.
     fn peer(&self, other: &Self, initiate: bool) -> Result<PeerConfig> {
-        let profile = Profile::standard("default".parse()?);
+        let profile = classic()?;
         let rule = self.rule(other)?;
         let (local, remote) = (rule.local_selectors(), rule.remote_selectors());
         let child = ChildConfig { rule: rule.name, local, remote, profile: profile.clone() };
@@ -179,6 +179,12 @@ impl Member {
         let [high, low] = self.number.to_be_bytes();
         Ipv4Addr::new(10, 9, high, low).into()
     }
+}
+
+/// Returns the profile of both ends: the key exchanges that charon has too, and no other.
+pub(crate) fn classic() -> Result<Profile> {
+    let additional_key_exchange = AdditionalKeyExchanges::NONE;
+    Ok(Profile { additional_key_exchange, ..Profile::standard("default".parse()?) })
 }
 
 fn selectors(net: IpNet) -> Vec<TrafficSelector> {

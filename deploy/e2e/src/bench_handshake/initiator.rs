@@ -14,7 +14,7 @@ use espalier_ike::wire::{
     Nonce, Notify, NotifyType, Payload, SpiField,
 };
 use espalier_model::identity::Identity;
-use espalier_model::profile::Profile;
+use espalier_model::profile::{AdditionalKeyExchanges, Profile};
 use espalier_model::sa::Spi;
 use espalier_model::selector::TrafficSelector;
 use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
@@ -139,6 +139,7 @@ fn profile() -> Result<Profile> {
         ike_encryption: vec![IkeEncryption::Aes256Gcm16],
         prf: vec![Prf::HmacSha384],
         key_exchange: vec![KeyExchange::X25519],
+        additional_key_exchange: AdditionalKeyExchanges::NONE,
         esp: vec![EspSuite::Aes256Gcm16],
         ..Profile::standard("default".parse()?)
     })

@@ -9,7 +9,7 @@ use espalier_e2e::program::{Program, ours, output};
 use espalier_e2e::strongswan::{self, StrongSwan};
 use espalier_model::plan::{NodePlan, PlannedNode};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, classic};
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(crate) fn prepare(kind: Kind, host: &Host, initiators: &Host, fleet: &Fleet)
             let (peers, rules) = fleet.planned(initiators.outer(true))?;
             let trust = vec!["root.pem".to_owned()];
             let strict = vec!["10.10.0.0/16".parse()?];
-            let plan = NodePlan { node, trust, strict, profiles: vec![], peers, rules, revoked: vec![] };
+            let plan = NodePlan { node, trust, strict, profiles: vec![classic()?], peers, rules, revoked: vec![] };
             fs::write(folder.join("plan.json"), serde_json::to_string_pretty(&plan)?)?;
         }
         Kind::Charon => {

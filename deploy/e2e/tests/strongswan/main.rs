@@ -4,6 +4,7 @@
 mod algorithms;
 mod authentication;
 mod failures;
+mod hybrid;
 mod nat;
 mod negotiation;
 mod rekey;

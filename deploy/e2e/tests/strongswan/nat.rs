@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use espalier_e2e::agent::with_profile;
 use espalier_e2e::lab::{Host, Lab};
 use espalier_e2e::ping::ping;
 
@@ -50,7 +51,7 @@ fn the_agent_follows_a_gateway_whose_mapping_changes_under_traffic() {
 #[test]
 fn the_gateway_follows_an_agent_whose_mapping_changes_under_traffic() {
     let mut scene = agent_behind();
-    scene.plan += "profiles:\n  - { name: default, liveness-seconds: 1 }\n";
+    scene.plan = with_profile(&scene.plan, "liveness-seconds: 1");
     let _agent = scene.tunnel(By::Agent);
     let capture = scene.capture();
     change_mapping(&scene.lab.hosts[2]);

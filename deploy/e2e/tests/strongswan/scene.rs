@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use espalier_e2e::agent::{Agent, documented};
+use espalier_e2e::agent::{Agent, documented, with_profile};
 use espalier_e2e::flow::Flow;
 use espalier_e2e::lab::{Host, Lab, UPLINK};
 use espalier_e2e::ping::ping_from;
@@ -118,7 +118,7 @@ impl Files {
 
     /// Gives the node's only profile these fields.
     pub(crate) fn profile(mut self, fields: &str) -> Self {
-        self.plan += &format!("profiles:\n  - {{ name: default, {fields} }}\n");
+        self.plan = with_profile(&self.plan, fields);
         self
     }
 

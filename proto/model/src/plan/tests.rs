@@ -33,6 +33,9 @@ fn a_plan_file_is_read() {
     assert_eq!(rule.remote_selectors()[0].to_string(), "10.10.2.1-10.10.2.1 tcp 443");
     assert_eq!(plan.peers[0].auth, PeerAuth::PskFile("/etc/espalier/right.psk".into()));
     assert_eq!(plan.profile(&rule.profile).unwrap().child_rekey_seconds, 3600);
+    let compat = plan.profile(&"compat".parse().unwrap()).unwrap();
+    compat.check().unwrap();
+    assert!(compat.additional_key_exchange.rounds().is_empty());
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(NodePlan::parse(&json).unwrap(), plan);
 }

@@ -1,6 +1,6 @@
 //! The profiles that need not be written.
 
-use super::{Confidentiality, Esn, Profile};
+use super::{AdditionalKeyExchanges, Confidentiality, Esn, Profile};
 use crate::identity::Name;
 use crate::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
 
@@ -41,6 +41,7 @@ impl Profile {
                 EspSuite::Aes256CbcSha512,
                 EspSuite::Aes128CbcSha256,
             ],
+            additional_key_exchange: AdditionalKeyExchanges::NONE,
             esn: Esn::Off,
             ..Self::standard(name)
         }

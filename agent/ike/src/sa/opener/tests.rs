@@ -3,7 +3,7 @@ use espalier_model::suite::IkeEncryption;
 
 use super::*;
 use crate::wire::sk::SealingKey;
-use crate::wire::{ExchangeType, Flags, IkeSpi};
+use crate::wire::{ExchangeType, Flags, IkeSpi, PayloadType};
 
 fn header(message_id: u32, response: bool) -> Header {
     let (initiator_spi, responder_spi) = (IkeSpi(1), IkeSpi(2));

@@ -7,7 +7,12 @@ const fn aes_gcm_16(bits: u16) -> Transform {
 }
 
 fn profile() -> Profile {
-    Profile::standard("standard".parse().unwrap())
+    let additional_key_exchange = AdditionalKeyExchanges::NONE;
+    Profile { additional_key_exchange, ..Profile::standard("standard".parse().unwrap()) }
+}
+
+fn child_suite(protection: EspSuite, key_exchange: Option<KeyExchange>) -> ChildSuite {
+    ChildSuite { protection, key_exchange, esn: false, additional: Additional::default() }
 }
 
 fn spi() -> Spi {
@@ -23,21 +28,27 @@ fn child(transforms: Vec<Transform>) -> Proposal {
 }
 
 const SHA1_INTEGRITY: Transform = Transform::new(TransformType::INTEG, 2);
-const BEST: IkeSuite =
-    IkeSuite { encryption: IkeEncryption::Aes256Gcm16, prf: Prf::HmacSha384, key_exchange: KeyExchange::X25519 };
+fn best() -> IkeSuite {
+    IkeSuite {
+        encryption: IkeEncryption::Aes256Gcm16,
+        prf: Prf::HmacSha384,
+        key_exchange: KeyExchange::X25519,
+        additional: Additional::default(),
+    }
+}
 
 #[test]
 fn two_equal_profiles_agree_on_their_first_choices() {
     let offer = offer_ike(&profile(), SpiField::None);
     let chosen = choose_ike(&profile(), &offer).unwrap();
-    assert_eq!(chosen, Selection { number: 1, spi: SpiField::None, suite: BEST });
+    assert_eq!(chosen, Selection { number: 1, spi: SpiField::None, suite: best() });
     let answer = chosen.suite.answer(chosen.number, SpiField::None);
     assert_eq!(accept_ike(&profile(), &[answer]), Some(chosen));
 
     for exchange in [ChildExchange::Auth, ChildExchange::Create] {
         let chosen = choose_child(&profile(), exchange, &offer_child(&profile(), exchange, spi())).unwrap();
         let pfs = (exchange == ChildExchange::Create).then_some(KeyExchange::X25519);
-        assert_eq!(chosen.suite, ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: pfs, esn: true });
+        assert_eq!(chosen.suite, ChildSuite { esn: true, ..child_suite(EspSuite::Aes256Gcm16, pfs) });
         let answer = chosen.suite.answer(chosen.number, spi());
         assert_eq!(accept_child(&profile(), exchange, &[answer]), Some(chosen));
     }
@@ -116,7 +127,7 @@ fn sequence_numbers_are_negotiated_by_both_profiles() {
     let offer = offer_child(&profile(), ChildExchange::Auth, spi());
     let offered: Vec<_> = offer[0].transforms.iter().filter(|t| t.kind == TransformType::ESN).map(|t| t.id).collect();
     assert_eq!(offered, [id::ESN_EXTENDED, id::ESN_NONE], "the preferred one first");
-    let unasked = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None, esn: true }.answer(1, spi());
+    let unasked = ChildSuite { esn: true, ..child_suite(EspSuite::Aes256Gcm16, None) }.answer(1, spi());
     assert!(accept_child(&with(Off), ChildExchange::Auth, &[unasked]).is_none(), "it was not offered");
 }
 
@@ -130,18 +141,17 @@ fn an_offer_is_put_into_words() {
 
 #[test]
 fn an_answer_is_one_choice_from_the_offer() {
-    let good = BEST.answer(1, SpiField::None);
+    let good = best().answer(1, SpiField::None);
     assert!(accept_ike(&profile(), &[]).is_none());
     assert!(accept_ike(&profile(), &[good.clone(), good.clone()]).is_none());
-    assert!(accept_ike(&profile(), &[BEST.answer(2, SpiField::None)]).is_none(), "another number than offered");
+    assert!(accept_ike(&profile(), &[best().answer(2, SpiField::None)]).is_none(), "another number than offered");
     assert!(accept_ike(&profile(), &offer_ike(&profile(), SpiField::None)).is_none(), "the offer is not a choice");
     let mut narrow = profile();
     narrow.ike_encryption = vec![IkeEncryption::Aes128Gcm16];
     assert!(accept_ike(&narrow, &[good]).is_none(), "it was not offered");
 
-    let plain = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: None, esn: false }.answer(1, spi());
-    let secret = ChildSuite { protection: EspSuite::Aes256Gcm16, key_exchange: Some(KeyExchange::P256), esn: false }
-        .answer(1, spi());
+    let plain = child_suite(EspSuite::Aes256Gcm16, None).answer(1, spi());
+    let secret = child_suite(EspSuite::Aes256Gcm16, Some(KeyExchange::P256)).answer(1, spi());
     let accept =
         |exchange, answer: &Proposal| accept_child(&profile(), exchange, std::slice::from_ref(answer)).is_some();
     assert!(accept(ChildExchange::Auth, &plain));
@@ -219,9 +229,7 @@ fn the_responder_prefers_by_its_own_order_over_all_proposals() {
 fn an_answer_that_mixes_proposals_is_refused() {
     let ours = with_esp(&[EspSuite::Aes256CbcSha256, EspSuite::Aes128CbcSha512]);
     let exchange = ChildExchange::Auth;
-    let answer = |suite: EspSuite, number| {
-        ChildSuite { protection: suite, key_exchange: None, esn: false }.answer(number, spi())
-    };
+    let answer = |suite: EspSuite, number| child_suite(suite, None).answer(number, spi());
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 1)]).is_some());
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha256, 2)]).is_none());
     assert!(accept_child(&ours, exchange, &[answer(EspSuite::Aes256CbcSha512, 2)]).is_none());
