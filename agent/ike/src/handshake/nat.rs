@@ -107,3 +107,37 @@ fn hash(spis: IkeSpis, end: SocketAddr) -> Vec<u8> {
     let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
     sha1(&[&spi_i, &spi_r, &address, &end.port().to_be_bytes()]).to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{IkeSpi, Payload};
+
+    const SPIS: IkeSpis = IkeSpis { initiator: IkeSpi(1), responder: IkeSpi(2) };
+
+    fn told(sources: &[&str], destination: &str) -> Content {
+        let notify = |kind, end: &str| Payload::Notify(Notify::new(kind, hash(SPIS, end.parse().unwrap())));
+        let mut payloads: Vec<_> = sources.iter().map(|s| notify(NotifyType::NAT_DETECTION_SOURCE_IP, s)).collect();
+        payloads.push(notify(NotifyType::NAT_DETECTION_DESTINATION_IP, destination));
+        Content::read(payloads).unwrap()
+    }
+
+    #[test]
+    fn a_nat_is_where_a_hash_does_not_match() {
+        let (us, peer) = ("192.0.2.1:500", "192.0.2.2:500");
+        let path = UdpPath { local: us.parse().unwrap(), remote: peer.parse().unwrap() };
+        let seen = |sources: &[&str], destination| {
+            let nat = Nat::of(&told(sources, destination), SPIS, path, Encap::Auto);
+            (nat.before_peer, nat.before_us)
+        };
+        assert_eq!(seen(&[peer], us), (false, false));
+        assert_eq!(seen(&["10.0.0.1:500", peer], us), (false, false), "one of several is enough");
+        assert_eq!(seen(&["10.0.0.1:500", "10.0.0.2:500"], us), (true, false));
+        assert_eq!(seen(&["192.0.2.2:501"], us), (true, false), "the port counts too");
+        assert_eq!(seen(&[peer], "198.51.100.1:500"), (false, true));
+        let other = IkeSpis { responder: IkeSpi(3), ..SPIS };
+        assert!(Nat::of(&told(&[peer], us), other, path, Encap::Auto).is_there(), "the SPIs count too");
+        let silent = Nat::of(&Content::default(), SPIS, path, Encap::Always);
+        assert!(!silent.is_there() && silent.check(Encap::Always).is_err() && silent.check(Encap::Auto).is_ok());
+    }
+}

@@ -130,3 +130,33 @@ pub(crate) fn takes_padding(content: &Content) -> bool {
 pub(crate) fn says_transport(content: &Content) -> bool {
     content.notify(NotifyType::USE_TRANSPORT_MODE).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use espalier_model::selector::{Protocol, TrafficSelector};
+
+    use super::*;
+
+    fn kinds(config: &ChildConfig, asked: Option<&Content>) -> Vec<NotifyType> {
+        let kind = |payload: &Payload| {
+            let Payload::Notify(notify) = payload else { panic!("{payload:?} is no notification") };
+            notify.notify_type
+        };
+        notifies(config, asked).iter().map(kind).collect()
+    }
+
+    #[test]
+    fn later_fragments_are_promised_where_asked_for_and_where_no_port_decides() {
+        let side = |ports| vec![TrafficSelector::from_net(Protocol::TCP, ports, "10.0.0.0/8".parse().unwrap())];
+        let profile = Profile::standard("default".parse().unwrap());
+        let rule = "net".parse().unwrap();
+        let all = ChildConfig { rule, local: side(PortRange::ANY), remote: side(PortRange::ANY), profile };
+        let https = ChildConfig { remote: side(PortRange::new(443, 443).unwrap()), ..all.clone() };
+        let notify = Payload::Notify(Notify::new(NotifyType::NON_FIRST_FRAGMENTS_ALSO, vec![]));
+        let asked = Content::read(vec![notify]).unwrap();
+        assert_eq!(kinds(&all, Some(&asked)), [NotifyType::NON_FIRST_FRAGMENTS_ALSO]);
+        assert_eq!(kinds(&https, Some(&asked)), []);
+        assert_eq!(kinds(&all, Some(&Content::default())), []);
+        assert_eq!(kinds(&all, None), []);
+    }
+}

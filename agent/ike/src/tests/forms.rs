@@ -68,6 +68,8 @@ fn assert_form(pair: &Pair, form: Form, pairs: usize) {
         assert_eq!((node.inbound.len(), node.outbound.len()), (pairs, pairs), "each pair is installed once");
         let (sends, receives) = (node.outbound.last().unwrap(), other.inbound.last().unwrap());
         assert_eq!((form_of(sends), form_of(receives)), (form, form));
+        let hides = !(form.mode == Mode::Transport && form.esp.is_some());
+        assert_eq!((sends.padding, receives.padding), (hides, hides), "only an inner packet has a length of its own");
         assert!(fits(&sends.transform, &receives.transform));
     }
 }
@@ -414,4 +416,24 @@ fn confidentiality_is_a_matter_of_the_profile_and_not_of_the_peer() {
     }));
     assert!(pair.nodes.iter().all(|n| n.outbound.is_empty()));
     assert!(pair.nodes[1].refused[0].contains("peer offers ESP aes-gmac-256"), "{:?}", pair.nodes[1].refused);
+}
+
+#[test]
+fn another_encap_is_carried_out_by_a_new_first_exchange_without_a_gap() {
+    let with = |encap| peers(move |_, profile| profile.encap = encap);
+    let mut pair = settle(with(Encap::Always));
+    assert_eq!(pair.nodes[0].outbound[0].encapsulation, Encapsulation::Udp);
+    pair.configure(with(Encap::Auto));
+    for _ in 0..20 {
+        pair.wait(Duration::from_secs(1));
+        pair.drive(|_| 1);
+    }
+    for node in &pair.nodes {
+        assert_eq!(node.outbound.last().unwrap().encapsulation, Encapsulation::Ip);
+        let status = node.endpoint.status();
+        assert_eq!((status.len(), status[0].children.len()), (1, 1));
+        assert_eq!(status[0].children[0].form.encapsulation, Encapsulation::Ip);
+        let removed = node.removed.iter().filter(|d| **d == Direction::Outbound).count();
+        assert!(node.down.is_empty() && node.outbound.len() > removed);
+    }
 }
