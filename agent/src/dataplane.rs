@@ -31,7 +31,7 @@ pub trait DataPlane {
     /// The SA is not used.
     fn use_outbound(&mut self, sa: &OutboundSa) -> Result<(), DataPlaneError>;
 
-    /// Sends along another path.
+    /// Sends along another path, and expects packets from there. What still comes along the one before is received.
     fn move_path(&mut self, id: ChildId, path: UdpPath);
 
     /// Forgets one half of a pair. Nothing happens when it is not there.

@@ -231,6 +231,7 @@ async fn step(node: &mut Node, at: Instant) {
     tokio::select! {
         Some(IkeDatagram { path, bytes }) = node.ike.recv() => node.endpoint.handle_datagram(now(), path, &bytes),
         event = node.plane.event() => node.endpoint.handle_event(now(), &event),
+        () = node.underlay.changed() => node.readdress(),
         () = sleep_until(TokioInstant::from_std(at)) => node.endpoint.handle_timeout(now()),
     }
     node.drain();

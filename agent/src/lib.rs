@@ -11,6 +11,7 @@ pub mod port500;
 pub mod reconcile;
 pub mod settings;
 pub mod status;
+mod underlay;
 
 /// Writes an error with its causes.
 fn error_chain(error: &dyn std::error::Error) -> String {

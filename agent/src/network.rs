@@ -68,6 +68,12 @@ impl Network {
         Ok((network, tun))
     }
 
+    /// Returns the index of the agent's interface.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Follows a changed plan. The guard is exchanged in one step; what is no longer routed to the tunnel stays fenced.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ use crate::driver::RunError;
 use crate::network::{self, Network};
 use crate::port500::{IkeDatagram, Port500};
 use crate::reconcile;
+use crate::underlay::Underlay;
 
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) plane: Userspace,
     pub(crate) ike: mpsc::Receiver<IkeDatagram>,
+    pub(crate) underlay: Underlay,
     plan: NodePlan,
     network: Network,
     port500: Port500,
@@ -67,8 +69,20 @@ impl Node {
         let mut plane = Userspace::start(tun, outside, sender)?;
         plane.apply(&network.virtual_addresses().rules(plan))?;
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
-        let mut node =
-            Self { endpoint, plane, ike, plan, network, port500, keylog, changed: true, certificate_not_after };
+        let underlay = Underlay::start(network.index())?;
+        let mut node = Self {
+            endpoint,
+            plane,
+            ike,
+            underlay,
+            plan,
+            network,
+            port500,
+            keylog,
+            changed: true,
+            certificate_not_after,
+        };
+        node.readdress();
         node.endpoint.configure(now(), peers);
         tracing::info!(node = %node.plan.node.id, peers = node.plan.peers.len(), rules = node.plan.rules.len(), "running");
         node.drain();
@@ -108,6 +122,15 @@ impl Node {
         self.network.follow(to)?;
         tracing::info!(peers = to.peers.len(), rules = to.rules.len(), "plan carried out");
         Ok(())
+    }
+
+    /// Takes note of the addresses that the node has now.
+    pub(crate) fn readdress(&mut self) {
+        let present = self.underlay.present();
+        if self.plan.node.endpoints.iter().all(|wish| !present.contains(wish)) {
+            tracing::warn!(planned = ?self.plan.node.endpoints, ?present, "no planned address is there: others are used");
+        }
+        self.endpoint.set_local_addresses(now(), present);
     }
 
     /// Leaves a way to the controller open in the leak guard.
@@ -153,11 +176,14 @@ impl Node {
     }
 
     fn carry_out(&mut self, output: Output) {
-        self.changed |= !matches!(output, Output::Transmit { .. } | Output::Keylog(_));
+        self.changed |= !output.is_routine();
         match output {
             Output::Transmit { path, datagram } => {
                 if let Err(error) = self.transmit(&path, &datagram) {
                     tracing::debug!(remote = %path.remote, %error, "IKE message not sent");
+                    if matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) {
+                        self.endpoint.handle_unreachable(now(), path.remote);
+                    }
                 }
             }
             Output::InstallInbound(sa) => report(sa.0.id, "inbound", self.plane.install_inbound(&sa)),
@@ -169,8 +195,21 @@ impl Node {
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),
             Output::MovePath(id, path) => {
-                tracing::info!(child = ?id, remote = %path.remote, "peer has moved");
+                tracing::debug!(child = ?id, local = %path.local, remote = %path.remote, "child SA moved");
                 self.plane.move_path(id, path);
+            }
+            Output::Moved { peer, from, to, why } => {
+                let path = |path: UdpPath| format!("{} > {}", path.local, path.remote);
+                tracing::info!(%peer, from = path(from), to = path(to), %why, "path moved");
+            }
+            Output::Measure(id) => {
+                let (inbound, outbound) = self.plane.usage(id);
+                self.endpoint.handle_usage(now(), id, inbound, outbound);
+            }
+            Output::Keepalive(path) => {
+                if let Err(error) = self.plane.send_keepalive(&path) {
+                    tracing::debug!(remote = %path.remote, %error, "NAT keepalive not sent");
+                }
             }
             Output::Up(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA up"),
             Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),

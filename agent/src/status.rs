@@ -66,6 +66,12 @@ pub struct PeerStatus {
     pub path: String,
     /// The key exchanges of the IKE SA, as in `x25519+mlkem768`; empty without one.
     pub key_exchange: String,
+    /// On which side of the path a NAT is: `none`, `ours`, `theirs` or `both`; empty without an IKE SA.
+    #[serde(default)]
+    pub nat: String,
+    /// Whether the SAs move to other addresses (RFC 4555).
+    #[serde(default)]
+    pub mobike: bool,
     /// Seconds for which the IKE SA has stood.
     pub seconds: u64,
     /// The postquantum preshared key that is mixed into the keys of the IKE SA.

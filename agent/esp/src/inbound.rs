@@ -1,8 +1,10 @@
 //! The inbound half of an SA: opens ESP packets.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, ChildSa, InboundSa, SaSelectors, SaUsage, Spi, UdpPath};
 use espalier_model::selector::Flow;
@@ -22,7 +24,9 @@ pub struct Inbound {
     spi: Spi,
     transform: Transform,
     selectors: SaSelectors,
-    path: UdpPath,
+    path: ArcSwap<UdpPath>,
+    /// Another source that was reported, until the path changes.
+    source: ArcSwapOption<SocketAddr>,
     pub(crate) window: ReplayWindow,
     used: Use,
     reported: AtomicBool,
@@ -89,7 +93,8 @@ impl Inbound {
             spi: esp.spi,
             transform: Transform::new(esp)?,
             selectors: selectors.clone(),
-            path: *path,
+            path: ArcSwap::from_pointee(*path),
+            source: ArcSwapOption::empty(),
             window: ReplayWindow::new(*replay_window),
             used: Use::new(*limits),
             reported: AtomicBool::new(false),
@@ -164,10 +169,32 @@ impl Inbound {
         self.spi
     }
 
-    /// Returns the path on which IKE set it up.
+    /// Returns the path along which its packets come.
     #[must_use]
-    pub const fn path(&self) -> UdpPath {
-        self.path
+    pub fn path(&self) -> UdpPath {
+        **self.path.load()
+    }
+
+    /// Expects its packets along another path.
+    pub fn set_path(&self, path: UdpPath) {
+        self.path.store(path.into());
+        self.source.store(None);
+    }
+
+    /// Tells whether the sender of the newest packet is another one than IKE knows, and not reported yet. A caller that
+    /// cannot report it gives it back with [`Inbound::source_not_reported`].
+    #[must_use]
+    pub fn take_source(&self, remote: SocketAddr) -> bool {
+        if self.path.load().remote == remote || self.source.load().as_deref() == Some(&remote) {
+            return false;
+        }
+        self.source.store(Some(remote.into()));
+        true
+    }
+
+    /// Lets the next packet report its sender.
+    pub fn source_not_reported(&self) {
+        self.source.store(None);
     }
 
     /// Returns its use so far. Lost are the numbers up to the highest that have not arrived.

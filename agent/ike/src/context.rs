@@ -1,6 +1,7 @@
 //! What every state needs besides its own facts: the present, the configuration, randomness, and the queue of orders.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use espalier_model::identity::Name;
@@ -38,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) has_ppk: bool,
     /// How often this endpoint's identity has been exchanged.
     pub(crate) identity_epoch: u64,
+    /// The node's addresses, once they are known.
+    pub(crate) present: Option<&'a [IpAddr]>,
 }
 
 /// An inbound half outlives its pair for as long as packets may still be under way.

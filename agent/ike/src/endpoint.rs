@@ -1,8 +1,10 @@
 //! The one door: datagrams, time, events and configuration in, orders out.
 
+mod addresses;
 mod cookie;
 mod farewell;
 pub(crate) mod given;
+mod hints;
 pub(crate) mod leases;
 mod peers;
 mod slot;
@@ -21,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use crate::certificate::{CertificateError, TrustStore};
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
 use crate::counters::Counters;
+use crate::hint::Hint;
 use crate::outbounds::Outbounds;
 use crate::output::Output;
 use crate::status::{ChildStatus, IkeStatus};
@@ -59,6 +62,10 @@ pub struct Endpoint {
     leases: Leases,
     given: Given,
     has_ppk: bool,
+    /// The node's addresses, once the driver has told them.
+    present: Option<Vec<IpAddr>>,
+    /// When a hint that nobody has proven was last taken.
+    hinted: Option<Instant>,
 }
 
 /// Why the driver is woken.
@@ -89,6 +96,7 @@ macro_rules! context {
             leases: &mut $self.leases,
             given: &$self.given,
             has_ppk: $self.has_ppk,
+            present: $self.present.as_deref(),
         }
     };
 }
@@ -123,6 +131,8 @@ impl Endpoint {
             leases: Leases::default(),
             given: Given::default(),
             has_ppk: false,
+            present: None,
+            hinted: None,
             rng,
         })
     }
@@ -163,6 +173,7 @@ impl Endpoint {
         self.trust = TrustStore::new(&trust)?;
         (self.config.trust, self.config.revoked) = (trust, revoked);
         self.end_revoked(now);
+        self.judge_anew(now);
         Ok(())
     }
 
@@ -172,6 +183,10 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
+        if let Some(hint) = Hint::read(&header, datagram) {
+            self.counters.unauthentic += 1;
+            return self.heed(now, path, &header, hint);
+        }
         //= RFC 7296 §2.6: the SA of a message is found by the SPI that its recipient has chosen, wherever it comes from
         let ours = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
         if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response {
@@ -195,11 +210,7 @@ impl Endpoint {
             return;
         };
         let Some(spi) = self.holders.get(id).copied() else { return };
-        if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
-            sa.handle_event(context!(self, now), *id, event);
-            let next = self.act(now, Sa::Established(sa));
-            self.keep(spi, next);
-        }
+        self.with_established(now, spi, |sa, cx| sa.handle_event(cx, *id, event));
     }
 
     /// Does what is due.
@@ -256,6 +267,8 @@ impl Endpoint {
                 path: sa.parts.path,
                 since: sa.since,
                 key_exchange: sa.parts.suite.key_exchanges(),
+                mobike: sa.mobile(),
+                nat: sa.mobility.nat,
                 key_epoch: sa.parts.epoch,
                 ppk: sa.parts.ppk.clone(),
                 addresses: sa.parts.assigned.addresses.clone(),

@@ -73,6 +73,9 @@ pub(crate) enum Failure {
     /// No rule of the peer can have the form that it wants on this path.
     #[error("no rule fits the path: {0}")]
     Hopeless(String),
+    /// The peer allows no NAT, and one is on the path.
+    #[error("peer allows no NAT, and one is on the path: the profile's `mobike: no-nat` decides")]
+    Translated,
     /// The peer answered with an error.
     #[error("peer answered {0:?}")]
     Refused(NotifyType),
@@ -98,10 +101,14 @@ pub(crate) const fn childless_notify() -> Payload {
     Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new()))
 }
 
-/// Returns the same path between the ports of NAT traversal.
+/// Returns the same path between the ports of NAT traversal; one that begins there stays as it is.
 pub(crate) fn floated(path: UdpPath) -> UdpPath {
+    if path.local.port() == NAT_TRAVERSAL_PORT {
+        return path;
+    }
     let port = |address: SocketAddr| SocketAddr::new(address.ip(), NAT_TRAVERSAL_PORT);
     UdpPath { local: port(path.local), remote: port(path.remote) }
 }
 
-const NAT_TRAVERSAL_PORT: u16 = 4500;
+/// The port of IKE and ESP where a NAT may be on the path (RFC 3948).
+pub(crate) const NAT_TRAVERSAL_PORT: u16 = 4500;

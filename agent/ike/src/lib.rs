@@ -12,11 +12,14 @@ mod context;
 mod counters;
 mod endpoint;
 mod handshake;
+mod hint;
 pub mod int_auth;
 pub mod keylog;
 pub mod keymat;
+mod nat;
 mod outbounds;
 mod output;
+mod paths;
 mod sa;
 mod status;
 pub mod wire;
@@ -24,7 +27,8 @@ pub mod wire;
 pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, Timer};
-pub use output::{DownReason, Output};
+pub use nat::Nat;
+pub use output::{DownReason, MoveReason, Output};
 pub use status::{ChildStatus, IkeStatus};
 
 #[cfg(test)]

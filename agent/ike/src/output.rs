@@ -24,8 +24,24 @@ pub enum Output {
     UseOutbound(OutboundSa),
     /// Forget one half of a pair.
     Remove(ChildId, Direction),
-    /// Send with this pair along another path.
+    /// Send with this pair along another path, and expect its packets from there; those that are still under way along the one
+    /// before are received all the same.
     MovePath(ChildId, UdpPath),
+    /// The packets of an IKE SA's children take another path.
+    Moved {
+        /// The peer.
+        peer: Identity,
+        /// The path before.
+        from: UdpPath,
+        /// The path from now on.
+        to: UdpPath,
+        /// Why.
+        why: MoveReason,
+    },
+    /// Tell [`crate::Endpoint::handle_usage`] how much this pair has carried.
+    Measure(ChildId),
+    /// Send the byte that keeps a NAT's mapping alive (RFC 3948 §2.3).
+    Keepalive(UdpPath),
     /// An IKE SA stands.
     Up(Identity, IkeSpis),
     /// An IKE SA was replaced by this one, without a gap.
@@ -47,6 +63,43 @@ pub enum Output {
     Addresses(Identity, Vec<IpAddr>),
     /// Keys for Wireshark.
     Keylog(KeylogLine),
+}
+
+impl Output {
+    /// Tells whether it is everyday traffic, after which everything stands as before.
+    #[must_use]
+    pub const fn is_routine(&self) -> bool {
+        matches!(self, Self::Transmit { .. } | Self::Measure(_) | Self::Keepalive(_) | Self::Keylog(_))
+    }
+}
+
+/// Why packets take another path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MoveReason {
+    /// Our address is no longer there.
+    #[error("our address is gone")]
+    OursGone,
+    /// A more wanted address of ours is there.
+    #[error("a better address of ours is there")]
+    Better,
+    /// The peer says that its address is no longer there.
+    #[error("the peer's address is gone")]
+    TheirsGone,
+    /// The peer has asked for it.
+    #[error("the peer asks for it")]
+    Asked,
+    /// The path before carries nothing.
+    #[error("the path before is dead")]
+    Dead,
+    /// A NAT shows the peer's packets at another address.
+    #[error("the peer's mapping has changed")]
+    TheirMapping,
+    /// A NAT shows ours at another address.
+    #[error("our mapping has changed")]
+    OurMapping,
+    /// The peer does not accept the path that was tried.
+    #[error("the peer refuses the other path")]
+    Refused,
 }
 
 /// Why an IKE SA, or the attempt at one, has ended.

@@ -11,6 +11,8 @@ mod followup;
 pub(crate) mod form;
 mod inform;
 mod limits;
+pub(crate) mod liveness;
+pub(crate) mod mobility;
 pub(crate) mod opener;
 pub(crate) mod pair;
 pub(crate) mod patience;

@@ -8,6 +8,7 @@ use espalier_model::plan::PpkId;
 use espalier_model::sa::{ChildId, Form, Spi, UdpPath};
 
 use crate::keymat::IkeSpis;
+use crate::nat::Nat;
 
 /// One standing IKE SA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct IkeStatus {
     pub since: Instant,
     /// The key exchanges that made it, as in `x25519+mlkem768`.
     pub key_exchange: String,
+    /// Whether it moves to other addresses (RFC 4555).
+    pub mobike: bool,
+    /// On which sides a NAT is.
+    pub nat: Nat,
     /// The rotation of keys under which it was set up.
     pub key_epoch: u64,
     /// The postquantum preshared key that is mixed into its keys.

@@ -1,13 +1,13 @@
 //! Two endpoints that talk to each other over a wire in memory, in virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use espalier_crypto::SigningKey;
 use espalier_model::identity::Identity;
 use espalier_model::profile::{AdditionalKeyExchanges, Profile};
-use espalier_model::sa::{ChildSa, Direction, UdpPath};
+use espalier_model::sa::{ChildId, ChildSa, Direction, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
@@ -24,9 +24,14 @@ mod forms;
 mod fragments;
 mod housekeeping;
 mod hybrid;
+mod liveness;
+mod moving;
+mod nat;
 mod ppk;
 mod puppet;
 mod replacement;
+mod roaming;
+mod routes;
 
 struct Node {
     endpoint: Endpoint,
@@ -38,6 +43,12 @@ struct Node {
     refused: Vec<String>,
     address: IpAddr,
     addresses: Vec<IpAddr>,
+    /// What its data plane sends along, by pair.
+    paths: BTreeMap<ChildId, UdpPath>,
+    moved: Vec<(UdpPath, UdpPath, MoveReason)>,
+    measured: Vec<ChildId>,
+    keepalives: Vec<UdpPath>,
+    keys: Vec<String>,
 }
 
 struct Pair {
@@ -104,6 +115,11 @@ fn node(side: usize, certificate: Option<CertificateIdentity>, trust: Vec<Vec<u8
         refused: vec![],
         address,
         addresses: vec![],
+        paths: BTreeMap::new(),
+        moved: vec![],
+        measured: vec![],
+        keepalives: vec![],
+        keys: vec![],
     }
 }
 
@@ -133,14 +149,21 @@ impl Pair {
                 match output {
                     Output::Transmit { path, datagram } => self.wire.push((1 - side, path, datagram)),
                     Output::InstallInbound(sa) => node.inbound.push(sa.0),
-                    Output::UseOutbound(sa) => node.outbound.push(sa.0),
+                    Output::UseOutbound(sa) => {
+                        node.paths.insert(sa.0.id, sa.0.path);
+                        node.outbound.push(sa.0);
+                    }
                     Output::Remove(_, direction) => node.removed.push(direction),
                     Output::Up(..) => node.up += 1,
-                    Output::Replaced(..) | Output::MovePath(..) => {}
+                    Output::Replaced(..) => {}
+                    Output::Measure(id) => node.measured.push(id),
+                    Output::Keepalive(path) => node.keepalives.push(path),
+                    Output::Moved { from, to, why, .. } => node.moved.push((from, to, why)),
+                    Output::MovePath(id, path) => _ = node.paths.insert(id, path),
                     Output::Down(_, reason) | Output::TurnedAway(_, reason) => node.down.push(reason),
                     Output::ChildRefused { reason, .. } => node.refused.push(reason),
                     Output::Addresses(_, addresses) => node.addresses = addresses,
-                    Output::Keylog(_) => {}
+                    Output::Keylog(line) => node.keys.push(line.text().to_owned()),
                 }
             }
         }
@@ -319,10 +342,11 @@ fn shutting_down_deletes_both_ends() {
 fn a_silent_peer_is_asked_and_then_given_up_and_tried_again() {
     let mut pair = Pair::with_peers([peer(0, psk("secret")), peer(1, psk("secret"))]);
     pair.drive(|_| 1);
-    pair.wait(Duration::from_secs(11));
+    pair.wait(Duration::from_secs(31));
+    assert!(!pair.wire.is_empty(), "the silent one is asked");
     pair.drive(|_| 1);
     assert!(pair.nodes.iter().all(|n| n.down.is_empty()), "an answer keeps the SA");
-    for _ in 0..60 {
+    for _ in 0..90 {
         pair.wait(Duration::from_secs(1));
         pair.wire.clear();
     }

@@ -9,6 +9,7 @@ pub mod cp;
 pub mod header;
 pub mod id;
 pub mod message;
+pub mod mobility;
 pub mod notify;
 pub mod payload;
 pub mod ppk;

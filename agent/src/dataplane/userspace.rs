@@ -83,6 +83,14 @@ impl Userspace {
         self.shared.socket(path).send_fragmentable(path, &datagram)
     }
 
+    /// Sends the byte that keeps a NAT's mapping alive (RFC 3948 §2.3).
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn send_keepalive(&self, path: &UdpPath) -> io::Result<()> {
+        self.shared.socket(path).send(path, &[0xff])
+    }
+
     /// Returns the packets dropped so far, by reason.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -126,6 +134,9 @@ impl DataPlane for Userspace {
 
     fn move_path(&mut self, id: ChildId, path: UdpPath) {
         if let Some(half) = self.outbounds.get(&id) {
+            half.set_path(path);
+        }
+        if let Some(half) = self.shared.tables.load().inbound_sas().find(|sa| sa.id() == id) {
             half.set_path(path);
         }
     }

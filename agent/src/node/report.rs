@@ -82,6 +82,8 @@ impl Node {
             missing,
             path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
             key_exchange: latest.map_or_else(String::new, |sa| sa.key_exchange.clone()),
+            nat: latest.map_or_else(String::new, |sa| sa.nat.to_string()),
+            mobike: latest.is_some_and(|sa| sa.mobike),
             seconds: latest.map_or(0, |sa| Instant::now().saturating_duration_since(sa.since).as_secs()),
             ppk: latest.and_then(|sa| sa.ppk.as_ref()).map(ToString::to_string),
             addresses: latest.map_or_else(Vec::new, |sa| texts(&sa.addresses)),

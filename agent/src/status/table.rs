@@ -27,7 +27,7 @@ impl fmt::Display for Status {
         let width = self.peers.iter().map(|peer| peer.id.len()).max().unwrap_or_default().max(4);
         writeln!(
             f,
-            "{:width$}  STATE  CHILDREN  {:>12}  {:>12}  FOR       {:18}  PATH",
+            "{:width$}  STATE  CHILDREN  {:>12}  {:>12}  FOR       {:18}  NAT     MOVES  PATH",
             "PEER", "PACKETS IN", "PACKETS OUT", "KEY EXCHANGE"
         )?;
         for peer in &self.peers {
@@ -48,11 +48,13 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
     let sent: u64 = peer.children.iter().map(|child| child.sent.packets).sum();
     writeln!(
         f,
-        "{:width$}  {state:5}  {:>8}  {received:>12}  {sent:>12}  {:8}  {:18}  {}",
+        "{:width$}  {state:5}  {:>8}  {received:>12}  {sent:>12}  {:8}  {:18}  {:6}  {:5}  {}",
         peer.id,
         peer.children.len(),
         time(peer.seconds),
         peer.key_exchange,
+        peer.nat,
+        if peer.mobike { "yes" } else { "no" },
         peer.path
     )?;
     if let Some(ppk) = &peer.ppk {
@@ -109,6 +111,8 @@ mod tests {
             missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
             key_exchange: "x25519+mlkem768".to_owned(),
+            nat: "theirs".to_owned(),
+            mobike: true,
             seconds: 3_700,
             ppk: (id == "b").then(|| "ppk-1".to_owned()),
             addresses: vec!["10.3.0.7".to_owned()],
@@ -138,6 +142,7 @@ mod tests {
         let text = status().to_string();
         for part in [
             "NOT connected (connection refused)",
+            "theirs  yes    192.0.2.1:4500",
             "1 of 2 up",
             "1h1m",
             "rule default: aes256gcm16, tunnel, esn, in udp",

@@ -7,11 +7,14 @@
 
 mod address;
 mod link;
+mod monitor;
+mod present;
 mod route;
 mod rule;
 mod socket;
 
 pub use link::{Link, VethEnd};
+pub use monitor::Monitor;
 pub use route::{Route, Target};
 pub use rule::Rule;
 pub use socket::Netlink;

@@ -80,6 +80,28 @@ pub struct Profile {
     /// round trip. A peer that does not announce it gets its child SA at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub childless: bool,
+    /// Whether SAs move to other addresses (RFC 4555); default `on`.
+    #[serde(default, skip_serializing_if = "Mobike::is_default")]
+    pub mobike: Mobike,
+}
+
+/// Whether SAs follow changes of addresses (RFC 4555).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mobike {
+    /// They do, where the peer does so too.
+    #[default]
+    On,
+    /// They do, but only between addresses that no NAT translates.
+    NoNat,
+    /// They do not: a changed address needs a new SA.
+    Off,
+}
+
+impl Mobike {
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::On)
+    }
 }
 
 /// A profile that cannot work.
@@ -135,6 +157,7 @@ impl Profile {
             liveness_seconds: default_liveness(),
             replay_window: default_replay_window(),
             childless: false,
+            mobike: Mobike::On,
         }
     }
 

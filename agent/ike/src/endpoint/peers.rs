@@ -25,6 +25,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const TAKE_OVER: Duration = Duration::from_secs(2);
 /// Two SAs that both ends have started count as started at once when the first is not older.
 const AT_ONCE: Duration = Duration::from_secs(10);
+/// Time to prove an identity anew when trust in the certificate has gone.
+const ANEW: Duration = Duration::from_secs(60);
 /// New proofs of many peers are spread by this much each.
 const SPREAD: Duration = Duration::from_millis(5);
 
@@ -149,7 +151,11 @@ impl Endpoint {
                 continue;
             }
             let (config, alone) = (Arc::clone(&peer.config), peer.sa.is_none());
-            let Some(path) = path_to(&config, peer.failures) else { continue };
+            // A peer that stands is where its SA says: behind a NAT nobody else reaches it.
+            let standing = self.in_use(&id).map(|sa| sa.parts.path).filter(|_| peer.failures == 0);
+            let Some(path) = standing.or_else(|| path_to(&config, self.present.as_deref(), peer.failures)) else {
+                continue;
+            };
             match InitSent::start(context!(self, now), config, path, alone) {
                 Ok((spi, state)) => {
                     if let Some(peer) = self.peers.get_mut(&id) {
@@ -215,6 +221,35 @@ impl Endpoint {
         if let Some(peer) = self.peers.get_mut(id).filter(|p| p.sa == Some(before)) {
             peer.sa = Some(heir.spi());
             self.outputs.push_back(Output::Replaced(id.clone(), heir.parts.spis));
+        }
+    }
+
+    /// Moves the time of the next proof of identity forward, where the SA in use wants that.
+    pub(super) fn renew_in_time(&mut self, now: Now, sa: &Established) {
+        let id = &sa.parts.peer.id;
+        let idle = self.peers.get(id).is_some_and(|peer| peer.sa == Some(sa.spi()) && peer.attempt.is_none());
+        let Some(at) = sa.renews_at().filter(|_| idle) else { return };
+        if self.peer_timers.at(id).is_none_or(|planned| at < planned) {
+            self.peer_timers.set(id, Some(at.max(now.instant)));
+        }
+    }
+
+    /// Judges by a changed trust those who have proven themselves before. Who would not be believed any more has a while to prove
+    /// itself anew, with what it has got since.
+    pub(super) fn judge_anew(&mut self, now: Now) {
+        for spi in self.sas.keys().copied().collect::<Vec<_>>() {
+            let Some(Sa::Established(sa)) = self.sas.get(&spi) else { continue };
+            let Some(proof) = &sa.parts.proof else { continue };
+            let verified = self.trust.verify(&proof.chain, &sa.parts.peer.id, &self.config.revoked, now.unix);
+            let left = verified.map_or(Duration::ZERO, |v| Duration::from_secs(v.not_after.saturating_sub(now.unix)));
+            let Some(ends) = now.instant.checked_add(left.max(ANEW)) else { continue };
+            let (id, mut shortened) = (sa.parts.peer.id.clone(), false);
+            self.with_established(now, spi, |sa, _| shortened = sa.believe_until(ends));
+            let idle = |peer: &&Peer| peer.sa == Some(spi) && peer.attempt.is_none();
+            if shortened && self.peers.get(&id).filter(idle).is_some() {
+                let wait = ANEW.mul_f64(0.5 * self.rng.random::<f64>());
+                self.peer_timers.set(&id, Some(now.instant + wait));
+            }
         }
     }
 
@@ -335,7 +370,7 @@ impl Endpoint {
         self.outputs.extend(self.given.set(id, addresses));
     }
 
-    fn take_over(&mut self) -> Duration {
+    pub(super) fn take_over(&mut self) -> Duration {
         TAKE_OVER.mul_f64(1.0 + 0.5 * self.rng.random::<f64>())
     }
 }

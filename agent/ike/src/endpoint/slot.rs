@@ -1,6 +1,6 @@
 //! What an endpoint keeps for each peer and for each SA.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::handshake::initiator::intermediate::IntermediateSent;
 use crate::handshake::initiator::{AuthSent, InitSent};
 use crate::handshake::responder::HalfOpen;
 use crate::output::DownReason;
+use crate::paths::locals;
 use crate::sa::established::Established;
 use crate::wire::IkeSpi;
 
@@ -45,9 +46,10 @@ impl Sa {
 }
 
 /// Chooses an address of the peer that one of ours can reach: another one after each failure.
-pub(super) fn path_to(peer: &PeerConfig, failures: u32) -> Option<UdpPath> {
+pub(super) fn path_to(peer: &PeerConfig, present: Option<&[IpAddr]>, failures: u32) -> Option<UdpPath> {
+    let locals = locals(peer, present);
     let pair = |remote: &SocketAddr| {
-        let local = peer.local.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        let local = locals.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
         Some(UdpPath { local: SocketAddr::new(*local, remote.port()), remote: *remote })
     };
     let reachable: Vec<_> = peer.endpoints.iter().filter_map(pair).collect();

@@ -275,7 +275,7 @@ impl Endpoint {
             return Some(Sa::Established(state));
         };
         let result = if header.flags.response {
-            state.handle_response(context!(self, now), message)
+            state.handle_response(context!(self, now), path, message)
         } else {
             state.handle_request(context!(self, now), path, message)
         };
@@ -310,7 +310,7 @@ impl Endpoint {
     /// Carries out what a message has led to.
     fn follow(&mut self, now: Now, mut state: Box<Established>, fate: Fate) -> Option<Sa> {
         match fate {
-            Fate::Stays => {}
+            Fate::Stays => self.renew_in_time(now, &state),
             Fate::Over(reason) => {
                 let responses = std::mem::take(&mut state.parts.responses);
                 self.farewells.keep(now.instant, state.spi(), responses);
@@ -360,6 +360,12 @@ impl Endpoint {
         };
         let peer = peer.clone();
         match (requests.handle_timeout(now.instant), sa) {
+            (Some(Timeout::Resend(path, datagrams)), Sa::Established(mut state)) => {
+                for path in state.retry_along(self.present.as_deref(), path) {
+                    self.transmit_all(path, datagrams.clone());
+                }
+                Some(Sa::Established(state))
+            }
             (Some(Timeout::Resend(path, datagrams)), sa) => {
                 self.transmit_all(path, datagrams);
                 Some(sa)

@@ -30,6 +30,11 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// Returns the deadline of a key.
+    pub(super) fn at(&self, key: &K) -> Option<Instant> {
+        self.by_key.get(key).copied()
+    }
+
     /// Returns the earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)

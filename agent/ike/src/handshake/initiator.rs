@@ -5,6 +5,7 @@ pub(crate) mod intermediate;
 use std::sync::Arc;
 
 use espalier_crypto::{KeyShare, Method};
+use espalier_model::profile::{Encap, Mobike};
 use espalier_model::sa::UdpPath;
 use espalier_model::suite::KeyExchange;
 
@@ -21,6 +22,7 @@ use crate::context::Context;
 use crate::int_auth::IntAuth;
 use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
+use crate::nat::{Detected, Nat as Sides};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
@@ -28,6 +30,7 @@ use crate::sa::child::{self, Asked, Seed};
 use crate::sa::create_child::{epoch_notify, life_notify, told_life};
 use crate::sa::established::{Established, Parts};
 use crate::sa::form;
+use crate::sa::mobility::{self, Announced, Mobility};
 use crate::sa::opener::Opener;
 use crate::sa::pair;
 use crate::sa::refusal::Refusal;
@@ -50,7 +53,7 @@ pub(crate) struct InitSent {
     share: KeyShare,
     nonce: Nonce,
     cookie: Option<Vec<u8>>,
-    nat: [Notify; 2],
+    nat: Vec<Notify>,
     message: Vec<u8>,
     path: UdpPath,
     trips: u8,
@@ -75,6 +78,8 @@ pub(crate) struct AuthSent {
     nat: Nat,
     suite: IkeSuite,
     int_auth: IntAuth,
+    sides: Sides,
+    announced: Option<Announced>,
     child: Option<Asked>,
     epoch: u64,
     identity_epoch: u64,
@@ -200,6 +205,7 @@ impl InitSent {
         let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
         let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
         let spis = IkeSpis { initiator: self.spi, responder };
+        let sides = Detected::read(spis, self.path, &content.notifies).map(|detected| detected.nat).unwrap_or_default();
         let nat = Nat::of(content, spis, self.path, self.peer.profile.encap);
         nat.check(self.peer.profile.encap)?;
         let nonces = Nonces { initiator: self.nonce, responder: nonce };
@@ -211,7 +217,9 @@ impl InitSent {
             cx.out.push_back(Output::Keylog(KeylogLine::ike(spis, &keys)));
         }
         let fragments = content.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let path = nat.path(self.path);
+        let profile = &self.peer.profile;
+        let moves = profile.mobike != Mobike::Off && profile.encap != Encap::Never;
+        let path = nat.path(self.path, moves);
         let child = first_child(cx, &self.peer, &Ends { path, nat }, content)?;
         let ppk = ppk::wanted(&self.peer, content)?.is_some();
         let state = AuthSent {
@@ -221,6 +229,8 @@ impl InitSent {
             opening: Opener::new(OpeningKey::new(keys.encryption, &keys.sk_er, &keys.sk_ar)?, fragments),
             path,
             nat,
+            sides,
+            announced: None,
             requests: Requests::starting_at(1),
             response: response.to_vec(),
             epoch: self.peer.key_epoch,
@@ -274,6 +284,8 @@ impl AuthSent {
         payloads.extend(self.alone.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new()))));
         payloads.extend(epoch_notify(self.epoch));
         payloads.push(life_notify(cx.life));
+        self.announced = mobility::announce(cx, &self.peer, self.path);
+        payloads.extend(self.announced.iter().flat_map(|announced| announced.payloads.clone()));
         self.request(cx, ExchangeType::IKE_AUTH, &payloads)
     }
 
@@ -377,7 +389,8 @@ impl AuthSent {
             ppk,
             assigned,
         };
-        let mut established = Established::new(cx, parts);
+        let mobility = Mobility::new(self.path, true, self.sides, self.announced, &content);
+        let mut established = Established::new(cx, parts, mobility);
         //= RFC 7296 §1.2: without a child SA the IKE SA stands all the same
         if let Some(asked) = asked {
             match child::accept(&asked, &established.ends(), &content) {

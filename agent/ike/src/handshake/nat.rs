@@ -1,8 +1,5 @@
 //! Whether a NAT is on the path, and what follows for ESP and AH (RFC 7296 §2.23).
 
-use std::net::{IpAddr, SocketAddr};
-
-use espalier_crypto::sha1;
 use espalier_model::profile::Encap;
 use espalier_model::sa::{Encapsulation, UdpPath};
 use rand::Rng;
@@ -11,6 +8,7 @@ use super::{Failure, floated};
 use crate::content::Content;
 use crate::context::Context;
 use crate::keymat::IkeSpis;
+use crate::nat::hash;
 use crate::wire::{Notify, NotifyType};
 
 /// What both ends said of their addresses in `IKE_SA_INIT`.
@@ -46,8 +44,8 @@ impl Nat {
         let (peer, us) = (hash(spis, path.remote), hash(spis, path.local));
         Self {
             supported: true,
-            before_us: !destinations.any(|told| told == us),
-            before_peer: !sources.any(|told| told == peer),
+            before_us: !destinations.any(|told| told == us.as_slice()),
+            before_peer: !sources.any(|told| told == peer.as_slice()),
             forced: encap == Encap::Always,
         }
     }
@@ -64,9 +62,17 @@ impl Nat {
     }
 
     /// Returns where the messages after the first exchange go.
-    pub(crate) fn path(&self, path: UdpPath) -> UdpPath {
+    pub(crate) fn path(&self, path: UdpPath, moves: bool) -> UdpPath {
         //= RFC 7296 §2.23: after the first exchange both ends use port 4500
-        if self.is_there() { floated(path) } else { path }
+        //= RFC 4555 §3.3: with MOBIKE they do so without a NAT, too: the next path may have one
+        if self.is_there() || (self.supported && moves) { floated(path) } else { path }
+    }
+
+    /// Takes what the peer says on another path. Tells whether what is around ESP has to change.
+    pub(crate) fn moved(&mut self, before_us: bool, before_peer: bool) -> bool {
+        let was_there = self.is_there();
+        (self.before_us, self.before_peer) = (before_us, before_peer);
+        was_there != self.is_there()
     }
 
     /// Checks that ESP can travel as the profile demands.
@@ -81,31 +87,25 @@ impl Nat {
 
 impl Context<'_> {
     /// Builds the NAT detection notifications. Where encapsulation is forced our source never matches, so that both ends use UDP
-    /// 4500: raw ESP has no segmentation offload, and clouds drop it. Otherwise both are true.
-    pub(crate) fn nat_detection(&mut self, spis: IkeSpis, path: UdpPath, encap: Encap) -> [Notify; 2] {
+    /// 4500: raw ESP has no segmentation offload, and clouds drop it. Our own agents read the true one
+    /// beside it. Otherwise both are true.
+    pub(crate) fn nat_detection(&mut self, spis: IkeSpis, path: UdpPath, encap: Encap) -> Vec<Notify> {
         let here = if encap == Encap::Always {
             let mut never = vec![0; 20];
             self.rng.fill_bytes(&mut never);
             never
         } else {
-            hash(spis, path.local)
+            hash(spis, path.local).to_vec()
         };
-        [
+        let mut notifies = vec![
             //= RFC 7296 §2.23: both ends send NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP in IKE_SA_INIT, after the nonce
             Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, here),
-            Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, hash(spis, path.remote)),
-        ]
+            Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, hash(spis, path.remote).to_vec()),
+        ];
+        let made_up = encap == Encap::Always;
+        notifies.extend(made_up.then(|| Notify::new(NotifyType::TRUE_SOURCE, hash(spis, path.local).to_vec())));
+        notifies
     }
-}
-
-/// Hashes an address as the notifications carry it.
-fn hash(spis: IkeSpis, end: SocketAddr) -> Vec<u8> {
-    let address = match end.ip() {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
-    };
-    let (spi_i, spi_r) = (spis.initiator.0.to_be_bytes(), spis.responder.0.to_be_bytes());
-    sha1(&[&spi_i, &spi_r, &address, &end.port().to_be_bytes()]).to_vec()
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
     const SPIS: IkeSpis = IkeSpis { initiator: IkeSpi(1), responder: IkeSpi(2) };
 
     fn told(sources: &[&str], destination: &str) -> Content {
-        let notify = |kind, end: &str| Payload::Notify(Notify::new(kind, hash(SPIS, end.parse().unwrap())));
+        let notify = |kind, end: &str| Payload::Notify(Notify::new(kind, hash(SPIS, end.parse().unwrap()).to_vec()));
         let mut payloads: Vec<_> = sources.iter().map(|s| notify(NotifyType::NAT_DETECTION_SOURCE_IP, s)).collect();
         payloads.push(notify(NotifyType::NAT_DETECTION_DESTINATION_IP, destination));
         Content::read(payloads).unwrap()

@@ -1,5 +1,6 @@
 //! How each side proves its identity in `IKE_AUTH` (RFC 7296 §2.15), and what is believed of the other.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use espalier_model::secret::Secret;
@@ -31,6 +32,8 @@ pub(crate) struct Proof {
     pub(crate) ends: Instant,
     /// Its serial number, in lower-case hexadecimal without leading zeros.
     pub(crate) serial: String,
+    /// The certificate and those that came with it.
+    pub(crate) chain: Arc<[Vec<u8>]>,
 }
 
 impl Covered<'_> {
@@ -92,7 +95,7 @@ impl Covered<'_> {
                 octets.check_signature(&verified.spki, authentication)?;
                 let left = Duration::from_secs(verified.not_after.saturating_sub(cx.now.unix));
                 let ends = cx.now.instant.checked_add(left);
-                Ok(ends.map(|ends| Proof { ends, serial: verified.serial }))
+                Ok(ends.map(|ends| Proof { ends, serial: verified.serial, chain: chain.as_slice().into() }))
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::int_auth::IntAuth;
 use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
+use crate::nat::{Detected, Nat as Sides};
 use crate::outbounds::Switch;
 use crate::output::Output;
 use crate::sa::auth_lifetime;
@@ -31,11 +32,13 @@ use crate::sa::child::{self, Agreed, Narrowed, Part, Refused, Seed};
 use crate::sa::create_child::{life_notify, told_epoch, told_life};
 use crate::sa::established::{Established, Parts};
 use crate::sa::form;
+use crate::sa::mobility::{self, Mobility};
 use crate::sa::opener::Opener;
 use crate::sa::pair;
 use crate::sa::refusal::Refusal;
 use crate::sa::sealer::Sealer;
 use crate::sa::window::{Mark, Requests, Responses};
+use crate::wire::mobility::untranslated;
 use crate::wire::proposal::{self, ChildExchange, ChildSuite, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
@@ -66,6 +69,7 @@ pub(crate) struct HalfOpen {
     hashes: HashAlgorithms,
     /// Whether both ends have announced postquantum preshared keys.
     ppk: bool,
+    sides: Sides,
 }
 
 /// Who has proven to be the initiator, and how.
@@ -116,6 +120,9 @@ impl HalfOpen {
         }
         let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
         let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
+        // The hashes of a first request cover a responder's SPI of zero.
+        let first = IkeSpis { initiator, responder: IkeSpi::ZERO };
+        let detected = Detected::read(first, path, &content.notifies);
         let spis = IkeSpis { initiator, responder: cx.ike_spi() };
         let method = selected.suite.key_exchange;
         let (public, shared) = KeyShare::respond(method, &theirs.data)?;
@@ -125,8 +132,8 @@ impl HalfOpen {
             Payload::KeyExchange(key_exchange(method, &public)),
             Payload::Nonce(nonces.responder.clone()),
         ];
-        payloads.extend(cx.nat_detection(spis, path, peer.profile.encap).map(Payload::Notify));
-        let nat = Nat::of(&content, IkeSpis { initiator, responder: IkeSpi::ZERO }, path, peer.profile.encap);
+        payloads.extend(cx.nat_detection(spis, path, peer.profile.encap).into_iter().map(Payload::Notify));
+        let nat = Nat::of(&content, first, path, peer.profile.encap);
         if !cx.config.trust.is_empty() {
             payloads.push(Payload::CertificateRequest(cx.trust.request()));
         }
@@ -169,6 +176,7 @@ impl HalfOpen {
             response,
             hashes,
             ppk,
+            sides: detected.map(|detected| detected.nat).unwrap_or_default(),
         })))
     }
 
@@ -190,8 +198,8 @@ impl HalfOpen {
             //= RFC 7296 §2.21.2: why is not told to somebody who has proven nothing
             Err(why) => return Err(self.turn_away(cx, path, mark, NotifyType::AUTHENTICATION_FAILED, why)),
         };
-        if let Err(why) = self.nat.check(peer.profile.encap) {
-            return Err(self.turn_away(cx, path, mark, NotifyType::NO_PROPOSAL_CHOSEN, why));
+        if let Err((notify, why)) = self.check_path(path, &peer, &content) {
+            return Err(self.turn_away(cx, path, mark, notify, why));
         }
         let configured = match configuration::answer(cx, &peer, &content) {
             Ok(configured) => configured,
@@ -224,6 +232,10 @@ impl HalfOpen {
                 (None, Some(refused))
             }
         };
+        //= RFC 4555 §3.2: the responder says that it moves where the initiator has said so
+        let moves = content.notify(NotifyType::MOBIKE_SUPPORTED).is_some();
+        let announced = if moves { mobility::announce(cx, &peer, path) } else { None };
+        payloads.extend(announced.iter().flat_map(|announced| announced.payloads.clone()));
         let response = self.respond(cx, path, kind, mark, &payloads)?;
         let alone = content.notify(NotifyType::INITIAL_CONTACT).is_some();
         let parts = Parts {
@@ -248,7 +260,8 @@ impl HalfOpen {
             ppk,
             assigned: configured.assigned,
         };
-        let mut established = Established::new(cx, parts);
+        let mobility = Mobility::new(path, false, self.sides, announced, &content);
+        let mut established = Established::new(cx, parts, mobility);
         if let Some(agreed) = agreed {
             let seed = Seed { nonces: &self.nonces, shared: Shared::NONE };
             established.adopt(cx, agreed, &seed, Switch::WhenUsed, None)?;
@@ -260,6 +273,16 @@ impl HalfOpen {
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
         cx.transmit_all(path, &response);
         Ok((established, alone))
+    }
+
+    /// Checks that the SA may stand on this path.
+    fn check_path(&self, path: UdpPath, peer: &PeerConfig, content: &Content) -> Result<(), (NotifyType, Failure)> {
+        self.nat.check(peer.profile.encap).map_err(|why| (NotifyType::NO_PROPOSAL_CHOSEN, why))?;
+        //= RFC 4555 §3.9: an initiator that allows no NAT gets no SA through one
+        match content.notify(NotifyType::NO_NATS_ALLOWED) {
+            Some(data) if !untranslated(path, data) => Err((NotifyType::UNEXPECTED_NAT_DETECTED, Failure::Translated)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn believe(

@@ -106,7 +106,7 @@ impl Established {
             originals: agreed.originals,
             padding: agreed.padding,
             selectors: agreed.selectors.clone(),
-            path: self.parts.path,
+            path: self.mobility.traffic(),
             replay_window: agreed.config.profile.replay_window,
             limits,
         };

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::established::Established;
+use super::exchange::Exchange;
 use crate::content::Content;
+use crate::context::Context;
+use crate::handshake::Failure;
 use crate::handshake::proof::Proof;
-use crate::wire::{Notify, NotifyType, Payload};
+use crate::wire::{ExchangeType, Notify, NotifyType, Payload};
 
 /// Tells the initiator by when it has to prove itself anew, where its certificate ends.
 //= RFC 4478 §3: the responder sends AUTH_LIFETIME, the initiator reauthenticates before it is over
@@ -18,6 +22,33 @@ pub(crate) fn notify(now: Instant, proof: Option<&Proof>) -> Option<Payload> {
 pub(crate) fn told(now: Instant, content: &Content) -> Option<Instant> {
     let seconds = content.notify(NotifyType::AUTH_LIFETIME)?.try_into().ok().map(u32::from_be_bytes)?;
     Some(now + Duration::from_secs(seconds.into()).max(SHORTEST))
+}
+
+impl Established {
+    /// Takes note of how long the responder believes us from now on.
+    //= RFC 4478 §3: the responder may send AUTH_LIFETIME in an INFORMATIONAL as well, and the latest counts
+    pub(super) fn note_lifetime(&mut self, now: Instant, content: &Content) {
+        if let Some(ends) = told(now, content).filter(|_| self.leads()) {
+            self.parts.prove_by = Some(ends);
+            self.lifetime_told = now;
+        }
+    }
+
+    /// Tells the initiator that it has to prove itself sooner than it was told before.
+    pub(super) fn tell_lifetime(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.lifetime_shortened = false;
+        let payloads: Vec<_> = notify(cx.now.instant, self.parts.proof.as_ref()).into_iter().collect();
+        self.request(cx, ExchangeType::INFORMATIONAL, &payloads, Exchange::Lifetime)
+    }
+
+    /// Believes the peer's certificate until this moment and no longer. Returns whether that is sooner than before.
+    pub(crate) fn believe_until(&mut self, ends: Instant) -> bool {
+        let leads = self.leads();
+        let Some(proof) = self.parts.proof.as_mut().filter(|proof| ends < proof.ends) else { return false };
+        proof.ends = ends;
+        self.lifetime_shortened = !leads;
+        true
+    }
 }
 
 /// A lifetime that is shorter counts as this.
@@ -35,7 +66,7 @@ mod tests {
     #[test]
     fn what_one_end_tells_the_other_reads() {
         let now = Instant::now();
-        let proof = Proof { ends: now + Duration::from_secs(3_600), serial: "1".to_owned() };
+        let proof = Proof { ends: now + Duration::from_secs(3_600), serial: "1".to_owned(), chain: [].into() };
         let Some(Payload::Notify(told_notify)) = notify(now, Some(&proof)) else { panic!("a proof that ends is told") };
         assert_eq!(told(now, &content(&told_notify.data)), Some(proof.ends));
         assert!(notify(now, None).is_none(), "a shared secret does not end");

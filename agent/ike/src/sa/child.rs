@@ -113,6 +113,7 @@ pub(super) fn sooner(
         child_rekey_seconds: after.child_rekey_seconds,
         liveness_seconds: after.liveness_seconds,
         childless: after.childless,
+        mobike: after.mobike,
         ..before.clone()
     };
     if spared == *after { planned.min(latest) } else { now }

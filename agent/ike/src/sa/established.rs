@@ -13,6 +13,8 @@ use super::assigned::Assigned;
 use super::child::{Child, sooner};
 use super::exchange::Exchange;
 use super::followup::Awaited;
+use super::liveness::Vitals;
+use super::mobility::Mobility;
 use super::opener::{Opener, Received};
 use super::patience::Patience;
 use super::sealer::Sealer;
@@ -36,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) spis: IkeSpis,
     /// Whether this end started the exchange that made the SA.
     pub(crate) initiator: bool,
+    /// The path of messages; packets may still take another.
     pub(crate) path: UdpPath,
     /// What both ends said of NATs.
     pub(crate) nat: Nat,
@@ -73,7 +76,9 @@ pub(crate) struct Established {
     pub(crate) since: Instant,
     pub(super) exchange: Option<Exchange>,
     pub(crate) stage: Stage,
-    pub(super) heard: Instant,
+    pub(super) vitals: Vitals,
+    /// How it moves.
+    pub(crate) mobility: Mobility,
     /// When the configuration last changed: the end that does not lead waits a while from then.
     pub(super) changed: Instant,
     pub(super) rekey_at: Instant,
@@ -91,6 +96,10 @@ pub(crate) struct Established {
     pub(super) awaited: Vec<Awaited>,
     /// How many of our series in a row the peer has forgotten.
     pub(super) lost_series: u32,
+    /// When the peer has last told for how long it believes us.
+    pub(super) lifetime_told: Instant,
+    /// Whether the peer, which began, does not know yet that we believe it for a shorter time.
+    pub(super) lifetime_shortened: bool,
 }
 
 /// Where in its life an SA is.
@@ -139,22 +148,24 @@ impl Parts {
 }
 
 impl Established {
-    pub(crate) fn new(cx: &mut Context<'_>, parts: Parts) -> Self {
+    pub(crate) fn new(cx: &mut Context<'_>, parts: Parts, mobility: Mobility) -> Self {
         let now = cx.now.instant;
         let lifetime = parts.peer.profile.ike_rekey();
         let rekey_at = now + Self::own_lifetime(cx, lifetime, parts.peer.initiate);
         let (children, refused, unwanted) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (exchange, stage) = (None, Stage::Standing);
-        let (since, heard, changed, pause) = (now, now, now, now);
+        let (since, changed, pause, lifetime_told) = (now, now, now, now);
         let (patience, temporary) = (Patience::default(), Patience::default());
         let (awaited, lost_series) = (Vec::new(), 0);
+        let (vitals, lifetime_shortened) = (Vitals::new(now), false);
         Self {
             parts,
             children,
             since,
             exchange,
             stage,
-            heard,
+            vitals,
+            mobility,
             changed,
             rekey_at,
             pause,
@@ -164,6 +175,8 @@ impl Established {
             unwanted,
             awaited,
             lost_series,
+            lifetime_told,
+            lifetime_shortened,
         }
     }
 
@@ -175,7 +188,7 @@ impl Established {
 
     /// Returns when the peer was last heard.
     pub(crate) const fn heard(&self) -> Instant {
-        self.heard
+        self.vitals.heard
     }
 
     /// Returns where both ends are.
@@ -208,11 +221,8 @@ impl Established {
         path: UdpPath,
         request: Received,
     ) -> Result<Fate, Failure> {
-        self.heard = cx.now.instant;
-        //= RFC 7296 §2.23: an end follows the address and port of the last authentic packet that is new
-        if path.remote != self.parts.path.remote {
-            self.move_path(cx, path);
-        }
+        self.vitals.hear(cx.now.instant);
+        self.follow_message(cx, path);
         let Received { header, mark, payloads, .. } = request;
         let (payloads, fate) = match (payloads.and_then(Content::read), header.exchange) {
             //= RFC 7296 §2.21.3: an authentic message that cannot be read is answered, and the SA closed
@@ -220,7 +230,7 @@ impl Established {
                 let over = Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned()));
                 (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], over)
             }
-            (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, &content),
+            (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, path, &content),
             (Ok(content), ExchangeType::CREATE_CHILD_SA) => self.answer_create(cx, &content)?,
             (Ok(content), ExchangeType::IKE_FOLLOWUP_KE) => self.answer_followup(cx, &content)?,
             (Ok(_), _) => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
@@ -230,10 +240,17 @@ impl Established {
         Ok(fate)
     }
 
-    /// Takes an authentic response. Returns an error for one that cannot be read.
-    pub(crate) fn handle_response(&mut self, cx: &mut Context<'_>, response: Received) -> Result<Fate, Failure> {
+    /// Takes an authentic response that came along a path. Returns an error for one that cannot be read.
+    pub(crate) fn handle_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: UdpPath,
+        response: Received,
+    ) -> Result<Fate, Failure> {
         let payloads = response.payloads.map_err(OpenError::Inner)?;
-        self.heard = cx.now.instant;
+        self.vitals.hear(cx.now.instant);
+        self.answered_along(cx, path);
+        let along = self.parts.requests.tried().to_vec();
         self.parts.requests.close();
         let exchange = self.exchange.take();
         //= RFC 7296 §2.21.3: no error is told about a response
@@ -249,17 +266,20 @@ impl Established {
             Some(Exchange::Child(offer)) => self.child_answered(cx, *offer, &content),
             Some(Exchange::Ike(offer)) => self.ike_answered(cx, *offer, &content),
             Some(Exchange::Followup(followup)) => self.followup_answered(cx, *followup, &content),
-            Some(Exchange::Liveness) | None => Ok(match content.error() {
+            Some(Exchange::Update(sent)) => self.updated(cx, sent, &content, path),
+            Some(Exchange::RouteCheck(check)) => self.route_checked(cx, &check, &content, &along),
+            Some(Exchange::Addresses(told)) => {
+                self.addresses_told(told, &along);
+                Ok(Fate::Stays)
+            }
+            Some(Exchange::Liveness | Exchange::Lifetime) | None => Ok(match content.error() {
                 Some(error) => Fate::Over(DownReason::Refused(format!("{error:?}"))),
-                None => Fate::Stays,
+                None => {
+                    self.compare_mapping(cx.now.instant, &content, path);
+                    Fate::Stays
+                }
             }),
         }
-    }
-
-    /// Follows the peer to another address (RFC 7296 §2.23).
-    pub(crate) fn move_path(&mut self, cx: &mut Context<'_>, path: UdpPath) {
-        self.parts.path = path;
-        self.children.iter().for_each(|child| cx.move_path(child.id, path));
     }
 
     /// Gives up children that both ends agree to give up.
@@ -291,6 +311,7 @@ impl Established {
         let datagrams = self.parts.sealing.seal(path, &header(self.parts.spis, kind, flags, id), payloads)?;
         cx.transmit_all(path, &datagrams);
         self.parts.requests.open(cx.now.instant, path, datagrams);
+        self.vitals.send(cx.now.instant);
         self.exchange = Some(exchange);
         Ok(())
     }
@@ -308,6 +329,7 @@ impl Established {
         let header = header(self.parts.spis, request.exchange, flags, request.message_id);
         let datagrams = self.parts.sealing.seal(path, &header, payloads)?;
         self.parts.responses.answered(mark, &datagrams);
+        self.vitals.send(cx.now.instant);
         cx.transmit_all(path, &datagrams);
         Ok(())
     }

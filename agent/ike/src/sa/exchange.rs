@@ -1,17 +1,28 @@
 //! What our open request asks for. The window is 1, so there is one at most.
 
+use std::net::IpAddr;
+
 use espalier_crypto::KeyShare;
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, Spi};
 
 use super::child::{Asked, Part};
 use super::followup::Followup;
+use super::mobility::{RouteCheck, UpdateSent};
 use crate::wire::{IkeSpi, Nonce, ProtocolId};
 
 /// An open request.
 pub(crate) enum Exchange {
     /// Whether the peer is there.
     Liveness,
+    /// That packets take the path of our messages.
+    Update(UpdateSent),
+    /// Whether the peer receives at its new address.
+    RouteCheck(RouteCheck),
+    /// That the peer notes our other addresses.
+    Addresses(Vec<IpAddr>),
+    /// That the peer proves itself anew before its time is over.
+    Lifetime,
     /// That child SAs go.
     DeleteChildren(Vec<ChildId>),
     /// That the IKE SA goes.

@@ -125,7 +125,8 @@ impl Established {
         match &self.exchange {
             Some(Exchange::Ike(_)) => true,
             Some(Exchange::Followup(followup)) => matches!(followup.wanted, Wanted::Ike(..)),
-            Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::DeleteIke | Exchange::Liveness)
+            Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::DeleteIke | Exchange::Liveness) => false,
+            Some(Exchange::Update(_) | Exchange::RouteCheck(_) | Exchange::Addresses(_) | Exchange::Lifetime)
             | None => false,
         }
     }

@@ -1,5 +1,7 @@
 //! INFORMATIONAL requests of the peer: deletions and signs of life (RFC 7296 §1.4).
 
+use espalier_model::sa::UdpPath;
+
 use super::established::{Established, Fate};
 use super::exchange::Exchange;
 use crate::content::Content;
@@ -10,7 +12,7 @@ use crate::wire::{Delete, NotifyType, Payload, ProtocolId};
 
 impl Established {
     /// Carries a request out and returns what to answer.
-    pub(super) fn inform(&mut self, cx: &mut Context<'_>, content: &Content) -> (Vec<Payload>, Fate) {
+    pub(super) fn inform(&mut self, cx: &mut Context<'_>, path: UdpPath, content: &Content) -> (Vec<Payload>, Fate) {
         if content.deletes.iter().any(|d| d.protocol == ProtocolId::IKE) {
             //= RFC 7296 §1.4.1: the deletion of an IKE SA ends its child SAs and is answered with nothing
             return (Vec::new(), Fate::Over(DownReason::DeletedByPeer));
@@ -35,6 +37,8 @@ impl Established {
         self.drop_children(cx, gone);
         let mut payloads: Vec<_> = Delete::children(&ours).into_iter().map(Payload::Delete).collect();
         payloads.extend(configuration::inform(content));
+        payloads.extend(self.answer_about_paths(cx, path, content).into_iter().map(Payload::Notify));
+        self.note_lifetime(cx.now.instant, content);
         (payloads, Fate::Stays)
     }
 

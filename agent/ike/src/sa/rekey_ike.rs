@@ -98,7 +98,8 @@ impl Established {
         let busy = match &self.exchange {
             Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::Followup(_)) => true,
             Some(Exchange::Ike(offer)) => offer.rival.is_some(),
-            Some(Exchange::DeleteIke | Exchange::Liveness) | None => false,
+            Some(Exchange::DeleteIke | Exchange::Liveness | Exchange::Lifetime) => false,
+            Some(Exchange::Update(_) | Exchange::RouteCheck(_) | Exchange::Addresses(_)) | None => false,
         };
         if self.stage != Stage::Standing || busy {
             return Ok(refusal(NotifyType::TEMPORARY_FAILURE));
@@ -174,7 +175,7 @@ impl Established {
             assigned: self.parts.assigned.clone(),
             keys,
         };
-        Ok(Self::new(cx, parts))
+        Ok(Self::new(cx, parts, self.mobility.inherited()))
     }
 
     /// Gives the children to another SA.
@@ -183,5 +184,6 @@ impl Established {
         heir.children.append(&mut self.children);
         heir.refused.append(&mut self.refused);
         heir.unwanted.append(&mut self.unwanted);
+        self.bequeath_paths(heir);
     }
 }

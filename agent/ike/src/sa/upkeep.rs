@@ -1,5 +1,6 @@
 //! What an IKE SA does by itself, and when. It compares what is with what should be; so whatever was missed is done later.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use espalier_model::sa::{ChildId, SaEvent};
@@ -7,6 +8,8 @@ use espalier_model::sa::{ChildId, SaEvent};
 use super::auth_lifetime::SHORTEST;
 use super::established::{Established, GRACE, Stage};
 use super::exchange::Exchange;
+use super::liveness::Sign;
+use super::mobility::Errand;
 use super::patience::Patience;
 use crate::config::ChildConfig;
 use crate::context::Context;
@@ -23,7 +26,10 @@ enum Step {
     CompleteChild(ChildId),
     CreateChild(Box<ChildConfig>),
     Redundant(ChildId),
-    CheckLiveness,
+    /// Something that liveness asks for: what needs no request is done before.
+    Sign,
+    Errand(Errand),
+    TellLifetime,
 }
 
 /// The end that does not lead leaves the other this long before it acts itself.
@@ -41,7 +47,10 @@ impl Established {
         if self.parts.requests.free().is_none() {
             return Ok(());
         }
-        let due = self.steps().into_iter().find(|(at, _)| *at <= cx.now.instant);
+        while let Some(sign @ (Sign::Measure | Sign::Keepalive)) = self.due_sign(cx.now.instant) {
+            if sign == Sign::Measure { self.measure(cx) } else { self.keep_mapping(cx) }
+        }
+        let due = self.steps(cx.present).into_iter().find(|(at, _)| *at <= cx.now.instant);
         match due.map(|(_, step)| step) {
             Some(Step::Close) => self.close(cx),
             Some(Step::ForgetLate) => {
@@ -64,22 +73,33 @@ impl Established {
             }
             Some(Step::CompleteChild(id)) => self.offer_outer(cx, id, None),
             Some(Step::CreateChild(config)) => self.offer_child(cx, *config, None, None),
-            Some(Step::CheckLiveness) => self.request(cx, ExchangeType::INFORMATIONAL, &[], Exchange::Liveness),
+            Some(Step::Errand(errand)) => self.run(cx, errand),
+            Some(Step::TellLifetime) => self.tell_lifetime(cx),
+            Some(Step::Sign) => self.check_liveness(cx),
             None => Ok(()),
         }
     }
 
     /// Returns when there is something to do next, other than to send an open request again.
     pub(crate) fn acts_at(&self) -> Option<Instant> {
-        self.steps().into_iter().map(|(at, _)| at).min()
+        // An errand is done by the call that makes it known, or by the one that frees the window.
+        let timed = self.steps(None).into_iter().filter(|(_, step)| !matches!(step, Step::Errand(_)));
+        timed.map(|(at, _)| at).min()
+    }
+
+    fn due_sign(&self, now: Instant) -> Option<Sign> {
+        let standing = self.stage == Stage::Standing;
+        self.signs().into_iter().find(|(at, _)| standing && *at <= now).map(|(_, sign)| sign)
     }
 
     /// Lists what is to be done and when, the most urgent first.
-    fn steps(&self) -> Vec<(Instant, Step)> {
+    fn steps(&self, present: Option<&[IpAddr]>) -> Vec<(Instant, Step)> {
+        let errand = self.errand(present).map(|errand| (self.since, Step::Errand(errand)));
         match self.stage {
             //= RFC 7296 §1.3.2: nothing new is asked for on an IKE SA that is replaced
             Stage::Closing => return vec![(self.since, Step::Close)],
-            Stage::Replaced(until) => return vec![(until, Step::Close)],
+            // The peer may not know the one that has taken its place yet, but it must find us all the same.
+            Stage::Replaced(until) => return errand.into_iter().chain([(until, Step::Close)]).collect(),
             Stage::Undecided => return Vec::new(),
             Stage::Standing => {}
         }
@@ -98,6 +118,8 @@ impl Established {
         steps.extend(patience.filter_map(Patience::ended).min().map(|at| (at, Step::Close)));
         steps.extend(self.children.iter().filter_map(|c| c.delete_at).min().map(|at| (at, Step::DeleteChildren)));
         steps.extend(self.unwanted.first().map(|_| (self.since, Step::DeleteChildren)));
+        steps.extend(errand);
+        steps.extend(self.lifetime_shortened.then_some((self.since, Step::TellLifetime)));
         steps.push((aged(self.parts.epoch, self.rekey_at).max(pause), Step::RekeyIke));
         for child in alive() {
             if let Some(waiting) = &child.waiting {
@@ -119,8 +141,7 @@ impl Established {
             let again = self.refused.get(&config.rule).map_or(pause, |(_, at)| *at);
             steps.push((turn(self.changed).max(again).max(pause), Step::CreateChild(Box::new(config.clone()))));
         }
-        //= RFC 7296 §2.4: a peer that has not been heard for a while is asked whether it is there
-        steps.push((self.heard + peer.profile.liveness(), Step::CheckLiveness));
+        steps.extend(self.signs().into_iter().map(|(at, _)| (at, Step::Sign)));
         steps
     }
 
@@ -130,13 +151,10 @@ impl Established {
         match event {
             SaEvent::Soft(_) | SaEvent::Hard(_) => child.rekey_at = cx.now.instant,
             SaEvent::FirstAuthentic(_) => {
-                self.heard = cx.now.instant;
+                self.vitals.hear(cx.now.instant);
                 cx.used_by_peer(id);
             }
-            SaEvent::NewSource(_, remote) => {
-                let path = espalier_model::sa::UdpPath { remote: *remote, ..self.parts.path };
-                self.move_path(cx, path);
-            }
+            SaEvent::NewSource(_, remote) => self.follow_packet(cx, id, *remote),
             SaEvent::Acquire { .. } => {}
         }
     }
@@ -144,13 +162,14 @@ impl Established {
     /// Returns when both have to prove anew who they are: while a quarter of the time is left for which the peer's certificate is
     /// good, or for which the peer believes us.
     pub(crate) fn renews_at(&self) -> Option<Instant> {
-        let soon = |ends: Instant| {
-            let left = ends.saturating_duration_since(self.since);
-            (left >= SHORTEST).then(|| self.since + left.mul_f64(0.75))
+        let soon = |from: Instant, ends: Instant| {
+            let left = ends.saturating_duration_since(from);
+            (left >= SHORTEST).then(|| from + left.mul_f64(0.75))
         };
+        let told = self.parts.prove_by.and_then(|ends| soon(self.lifetime_told, ends));
         let certificate = self.parts.proof.as_ref().map(|proof| proof.ends);
         let certificate = certificate.filter(|ends| ends.saturating_duration_since(self.since) > SHORTEST_PROOF);
-        certificate.and_then(soon).into_iter().chain(self.parts.prove_by.and_then(soon)).min()
+        certificate.and_then(|ends| soon(self.since, ends)).into_iter().chain(told).min()
     }
 
     /// Lets another SA take this one's place; the peer deletes it, or we do after a while.

@@ -16,6 +16,8 @@ pub(crate) struct Requests {
 struct Open {
     id: u32,
     path: UdpPath,
+    /// All paths along which it has been sent.
+    tried: Vec<UdpPath>,
     datagrams: Vec<Vec<u8>>,
     first_sent: Instant,
     sent: u32,
@@ -88,7 +90,7 @@ impl Requests {
     /// Opens the request whose ID was [`Requests::free`].
     pub(crate) fn open(&mut self, now: Instant, path: UdpPath, datagrams: Vec<Vec<u8>>) {
         let (id, due) = (self.next, now + FIRST_WAIT);
-        self.open = Some(Open { id, path, datagrams, first_sent: now, sent: 1, due, extended: 0 });
+        self.open = Some(Open { id, path, tried: vec![path], datagrams, first_sent: now, sent: 1, due, extended: 0 });
         self.next = self.next.saturating_add(1);
     }
 
@@ -100,6 +102,35 @@ impl Requests {
     /// Closes the open request: its response was authentic.
     pub(crate) fn close(&mut self) {
         self.open = None;
+    }
+
+    /// Sends the open request along another path from now on, and gives it time to be answered there. Returns what is to be sent
+    /// at once: the same bytes.
+    pub(crate) fn reroute(&mut self, now: Instant, path: UdpPath) -> Vec<Vec<u8>> {
+        let Some(open) = self.open.as_mut().filter(|open| open.path != path) else { return Vec::new() };
+        open.path = path;
+        open.sent = open.sent.min(MOST_SENT / 2);
+        open.due = now + FIRST_WAIT;
+        let datagrams = open.datagrams.clone();
+        self.try_along(path);
+        datagrams
+    }
+
+    /// Notes that the open request has been sent along a path as well.
+    pub(crate) fn try_along(&mut self, path: UdpPath) {
+        if let Some(open) = self.open.as_mut().filter(|o| o.tried.len() < MOST_TRIED && !o.tried.contains(&path)) {
+            open.tried.push(path);
+        }
+    }
+
+    /// Returns the paths along which the open request has been sent.
+    pub(crate) fn tried(&self) -> &[UdpPath] {
+        self.open.as_ref().map_or(&[], |open| &open.tried)
+    }
+
+    /// Returns how often the open request has been sent.
+    pub(crate) fn sent(&self) -> u32 {
+        self.open.as_ref().map_or(0, |open| open.sent)
     }
 
     /// Returns when the open request is due again.
@@ -177,6 +208,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Half a minute of silence in all.
 const MOST_SENT: u32 = 8;
 const MOST_EXTENDED: u32 = 3;
+/// More paths than an SA has candidates while one request is open.
+const MOST_TRIED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +242,26 @@ mod tests {
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
         requests.close();
         assert_eq!((requests.free(), requests.due()), (Some(1), None));
+    }
+
+    #[test]
+    fn a_request_that_changes_its_path_keeps_its_bytes_and_remembers_where_it_went() {
+        let start = Instant::now();
+        let mut requests = Requests::starting_at(0);
+        let other = UdpPath { local: "198.51.100.1:4500".parse().unwrap(), ..path() };
+        assert_eq!(requests.reroute(start, other), Vec::<Vec<u8>>::new(), "nothing is open");
+        requests.open(start, path(), vec![vec![1]]);
+        let mut now = start;
+        for _ in 0..5 {
+            now = requests.due().unwrap();
+            requests.handle_timeout(now);
+        }
+        assert_eq!(requests.sent(), 6);
+        assert_eq!(requests.reroute(now, other), [[1]]);
+        assert_eq!(requests.reroute(now, other), Vec::<Vec<u8>>::new(), "it is on its way there");
+        assert_eq!((requests.sent(), requests.due()), (MOST_SENT / 2, Some(now + FIRST_WAIT)));
+        assert_eq!(requests.handle_timeout(now + FIRST_WAIT), Some(Timeout::Resend(other, vec![vec![1]])));
+        assert_eq!(requests.tried(), [path(), other]);
     }
 
     #[test]

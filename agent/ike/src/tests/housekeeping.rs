@@ -84,7 +84,7 @@ fn the_deletion_of_an_ike_sa_is_answered_with_nothing_and_ends_all() {
 #[test]
 fn one_request_is_open_at_a_time_and_sent_again_in_the_same_bytes() {
     let mut puppet = Puppet::responds();
-    puppet.stage.wait(Duration::from_secs(11));
+    puppet.stage.wait(Duration::from_secs(31));
     let first = puppet.stage.take();
     assert_eq!(first.len(), 1, "a sign of life is asked for");
     let mut config = peer(0, psk("secret"));

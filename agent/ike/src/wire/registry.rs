@@ -254,6 +254,10 @@ registry! {
         TS_UNACCEPTABLE = 38,
         /// A selector of a packet is not acceptable.
         INVALID_SELECTORS = 39,
+        /// The addresses of a message are not acceptable (RFC 4555).
+        UNACCEPTABLE_ADDRESSES = 40,
+        /// A NAT is on the path, where the sender allows none (RFC 4555).
+        UNEXPECTED_NAT_DETECTED = 41,
         /// The peer cannot do this now (RFC 7296 §2.25).
         TEMPORARY_FAILURE = 43,
         /// The child SA to rekey does not exist (RFC 7296 §2.25).
@@ -286,6 +290,18 @@ registry! {
         NON_FIRST_FRAGMENTS_ALSO = 16395,
         /// MOBIKE is supported (RFC 4555).
         MOBIKE_SUPPORTED = 16396,
+        /// Another IPv4 address of the sender (RFC 4555).
+        ADDITIONAL_IP4_ADDRESS = 16397,
+        /// Another IPv6 address of the sender (RFC 4555).
+        ADDITIONAL_IP6_ADDRESS = 16398,
+        /// The sender has no other address (RFC 4555).
+        NO_ADDITIONAL_ADDRESSES = 16399,
+        /// From now on the SAs use the addresses of this message (RFC 4555).
+        UPDATE_SA_ADDRESSES = 16400,
+        /// To be returned, which shows that the address receives (RFC 4555).
+        COOKIE2 = 16401,
+        /// The addresses and ports that the message has where no NAT is on the path (RFC 4555).
+        NO_NATS_ALLOWED = 16402,
         /// Seconds until the initiator has to prove itself anew (RFC 4478).
         AUTH_LIFETIME = 16403,
         /// Authentication is followed by another (RFC 4739).
@@ -312,6 +328,8 @@ registry! {
         LIFE = 58_802,
         /// Private use: the child SA is one of two, ESP inside AH. Without an SPI the inner one; with one, AH around that ESP SA.
         AH_PAIR = 58_810,
+        /// Private use: hash of the sender's address and port, where `NAT_DETECTION_SOURCE_IP` is made up to have ESP in UDP.
+        TRUE_SOURCE = 58_811,
     }
 }
 

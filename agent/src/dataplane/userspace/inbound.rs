@@ -60,8 +60,11 @@ fn report(shared: &Shared, sa: &Inbound, path: UdpPath, newest: bool, soft: bool
     if sa.take_first() && shared.events.try_send(SaEvent::FirstAuthentic(sa.id())).is_err() {
         sa.not_reported();
     }
-    if newest && path.remote != sa.path().remote {
-        let _ = shared.events.try_send(SaEvent::NewSource(sa.id(), path.remote));
+    if newest
+        && sa.take_source(path.remote)
+        && shared.events.try_send(SaEvent::NewSource(sa.id(), path.remote)).is_err()
+    {
+        sa.source_not_reported();
     }
     if soft {
         let _ = shared.events.try_send(SaEvent::Soft(sa.id()));

@@ -65,7 +65,7 @@ fn message(index: u32, address: IpNet) -> AddressMessage {
     message
 }
 
-fn read(message: &AddressMessage) -> Option<IpNet> {
+pub(super) fn read(message: &AddressMessage) -> Option<IpNet> {
     let mut found: Option<IpAddr> = None;
     for attribute in &message.attributes {
         match attribute {

@@ -72,7 +72,8 @@ fn orders(endpoint: &mut Endpoint, seen: &mut Seen) -> Vec<(UdpPath, Vec<u8>)> {
             Output::UseOutbound(_) => seen.outbound += 1,
             Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
             Output::Remove(..) | Output::MovePath(..) | Output::Addresses(..) | Output::Keylog(_) => {}
-            Output::ChildRefused { .. } => {}
+            Output::ChildRefused { .. } | Output::Moved { .. } => {}
+            Output::Measure(_) | Output::Keepalive(_) => {}
         }
     }
     sent

@@ -41,7 +41,7 @@ fn the_agent_follows_a_gateway_whose_mapping_changes_under_traffic() {
     let capture = scene.capture();
     let flows = scene.flows();
     change_mapping(&scene.lab.hosts[2]);
-    agent.await_log("peer has moved", 1).unwrap();
+    agent.await_log("path moved", 1).unwrap();
     drop(flows);
     await_passage(&scene);
     scene.assert_passes();
