@@ -16,9 +16,9 @@ use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
 use crate::control::{Connection, Control, ControlEvent, state::State, state::StateError};
 use crate::dataplane::{DataPlane, DataPlaneError};
+use crate::door::IkeDatagram;
 use crate::identity::{self, IdentityError};
 use crate::node::{Node, now};
-use crate::port500::IkeDatagram;
 use crate::reconcile::{self, ReconcileError};
 use crate::status::{ControllerStatus, Question, Status};
 
@@ -229,7 +229,7 @@ async fn waited(node: Option<&mut Node>) {
 /// Waits for one thing and has it handled. Dropping the future before loses nothing.
 async fn step(node: &mut Node, at: Instant) {
     tokio::select! {
-        Some(IkeDatagram { path, bytes }) = node.ike.recv() => node.endpoint.handle_datagram(now(), path, &bytes),
+        Some(IkeDatagram { path, bytes }) = node.inbox.recv() => node.endpoint.handle_datagram(now(), path, &bytes),
         event = node.plane.event() => node.endpoint.handle_event(now(), &event),
         () = node.underlay.changed() => node.readdress(),
         () = sleep_until(TokioInstant::from_std(at)) => node.endpoint.handle_timeout(now()),

@@ -3,11 +3,11 @@
 mod addresses;
 pub mod control;
 pub mod dataplane;
+pub mod door;
 pub mod driver;
 pub mod identity;
 pub mod network;
 mod node;
-pub mod port500;
 pub mod reconcile;
 pub mod settings;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,22 +15,16 @@ use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
 use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
-use espalier_sys::udp::UdpSocket;
-use tokio::sync::mpsc;
 
 use crate::dataplane::userspace::Userspace;
 use crate::dataplane::{DataPlane, DataPlaneError};
+use crate::door::{self, Door, Inbox};
 use crate::driver::RunError;
-use crate::network::{self, Network};
-use crate::port500::{IkeDatagram, Port500};
+use crate::network::Network;
 use crate::reconcile;
 use crate::underlay::Underlay;
 
-const IKE: u16 = 500;
-const NAT_TRAVERSAL: u16 = 4500;
 const IDLE: Duration = Duration::from_secs(3600);
-/// A burst of a whole mesh; beyond it the peers send again.
-const IKE_DATAGRAMS: usize = 4_096;
 
 mod report;
 
@@ -38,11 +32,11 @@ mod report;
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) plane: Userspace,
-    pub(crate) ike: mpsc::Receiver<IkeDatagram>,
+    pub(crate) inbox: Inbox,
     pub(crate) underlay: Underlay,
     plan: NodePlan,
     network: Network,
-    port500: Port500,
+    door: Door,
     keylog: Option<PathBuf>,
     changed: bool,
     certificate_not_after: Option<u64>,
@@ -59,25 +53,25 @@ impl Node {
         random(&mut seed);
         let certificate_not_after = certificate.as_ref().and_then(not_after);
         let config = reconcile::endpoint(plan, certificate, keylog.is_some())?;
-        let endpoint = Endpoint::new(config, seed)?;
+        let mut endpoint = Endpoint::new(config, seed)?;
         let peers = reconcile::peers(plan)?;
-        let bind = |port| Ok::<_, RunError>([bind(port, true)?, bind(port, false)?]);
-        let (first, outside) = (bind(IKE)?, bind(NAT_TRAVERSAL)?);
+        let (sockets, esp) = door::Sockets::bind()?;
         let (network, tun) = Network::set_up(plan)?;
-        let (sender, ike) = mpsc::channel(IKE_DATAGRAMS);
-        let port500 = Port500::start(first, sender.clone())?;
-        let mut plane = Userspace::start(tun, outside, sender)?;
+        let (letterbox, inbox) = door::inbox();
+        let mut plane = Userspace::start(tun, esp, letterbox.clone())?;
         plane.apply(&network.virtual_addresses().rules(plan))?;
+        let keepers = [endpoint.doorkeeper(now()), endpoint.doorkeeper(now())];
+        let door = Door::open(sockets, keepers, letterbox)?;
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
         let underlay = Underlay::start(network.index())?;
         let mut node = Self {
             endpoint,
             plane,
-            ike,
+            inbox,
             underlay,
             plan,
             network,
-            port500,
+            door,
             keylog,
             changed: true,
             certificate_not_after,
@@ -179,7 +173,7 @@ impl Node {
         self.changed |= !output.is_routine();
         match output {
             Output::Transmit { path, datagram } => {
-                if let Err(error) = self.transmit(&path, &datagram) {
+                if let Err(error) = self.door.send(&path, &datagram) {
                     tracing::debug!(remote = %path.remote, %error, "IKE message not sent");
                     if matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) {
                         self.endpoint.handle_unreachable(now(), path.remote);
@@ -207,7 +201,7 @@ impl Node {
                 self.endpoint.handle_usage(now(), id, inbound, outbound);
             }
             Output::Keepalive(path) => {
-                if let Err(error) = self.plane.send_keepalive(&path) {
+                if let Err(error) = self.door.send_keepalive(&path) {
                     tracing::debug!(remote = %path.remote, %error, "NAT keepalive not sent");
                 }
             }
@@ -225,6 +219,7 @@ impl Node {
                     tracing::error!(error = crate::error_chain(&error), "virtual addresses are not used");
                 }
             }
+            Output::Door(policy) => self.door.keep(policy),
             Output::Keylog(line) => {
                 if let Err(error) = self.log_keys(&line) {
                     tracing::error!(%error, "keys cannot be written");
@@ -238,13 +233,6 @@ impl Node {
         tracing::info!(%peer, ?addresses, "virtual addresses");
         self.network.assign(&self.plan, peer, addresses)?;
         Ok(self.plane.apply(&self.network.virtual_addresses().rules(&self.plan))?)
-    }
-
-    fn transmit(&self, path: &UdpPath, datagram: &[u8]) -> io::Result<()> {
-        if path.local.port() == NAT_TRAVERSAL {
-            return self.plane.send_ike(path, datagram);
-        }
-        self.port500.send(path, datagram)
     }
 
     fn log_keys(&self, line: &KeylogLine) -> io::Result<()> {
@@ -270,9 +258,4 @@ fn report(id: ChildId, half: &str, result: Result<(), DataPlaneError>) {
     if let Err(error) = result {
         tracing::error!(child = ?id, half, %error, "SA not installed");
     }
-}
-
-fn bind(port: u16, ipv4: bool) -> Result<UdpSocket, espalier_sys::Error> {
-    let any = if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    UdpSocket::bind(SocketAddr::new(any, port), Some(network::MARK))
 }

@@ -11,6 +11,7 @@ use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
 use crate::config::{EndpointConfig, Now};
+use crate::door::SpiMark;
 use crate::endpoint::given::Given;
 use crate::endpoint::leases::Leases;
 use crate::outbounds::{Outbounds, Switch};
@@ -23,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a EndpointConfig,
     pub(crate) trust: &'a TrustStore,
     pub(crate) rng: &'a mut StdRng,
+    /// By which our SPIs are known at the door.
+    pub(crate) spi_mark: SpiMark,
     pub(crate) out: &'a mut VecDeque<Output>,
     pub(crate) next_child: &'a mut u64,
     pub(crate) outbounds: &'a mut Outbounds,
@@ -100,8 +103,7 @@ impl Context<'_> {
 
     /// Draws an SPI of an IKE SA.
     pub(crate) fn ike_spi(&mut self) -> IkeSpi {
-        //= RFC 7296 §2.6: SPIs of IKE SAs are 64 random bits
-        IkeSpi(self.rng.next_u64().max(1))
+        self.spi_mark.draw(self.rng)
     }
 
     /// Draws an SPI of a child SA.

@@ -1,7 +1,7 @@
 //! The one door: datagrams, time, events and configuration in, orders out.
 
 mod addresses;
-mod cookie;
+mod door;
 mod farewell;
 pub(crate) mod given;
 mod hints;
@@ -23,13 +23,13 @@ use rand::{RngExt, SeedableRng};
 use crate::certificate::{CertificateError, TrustStore};
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
 use crate::counters::Counters;
+use crate::door::{Cookies, DoorPolicy, SpiMark};
 use crate::hint::Hint;
 use crate::outbounds::Outbounds;
 use crate::output::Output;
 use crate::status::{ChildStatus, IkeStatus};
-use crate::wire::{ExchangeType, Header, IkeSpi};
+use crate::wire::{Header, IkeSpi};
 
-use cookie::Cookies;
 use farewell::Farewells;
 use given::Given;
 use leases::Leases;
@@ -48,7 +48,10 @@ pub struct Endpoint {
     holders: BTreeMap<ChildId, IkeSpi>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
     half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
-    cookies: Cookies,
+    /// Made with the first look at the clock.
+    cookies: Option<Cookies>,
+    door: DoorPolicy,
+    spi_mark: SpiMark,
     sa_timers: Timers<IkeSpi>,
     peer_timers: Timers<Identity>,
     outputs: VecDeque<Output>,
@@ -86,6 +89,7 @@ macro_rules! context {
             config: &$self.config,
             trust: &$self.trust,
             rng: &mut $self.rng,
+            spi_mark: $self.spi_mark,
             out: &mut $self.outputs,
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
@@ -117,7 +121,9 @@ impl Endpoint {
             sas: BTreeMap::new(),
             holders: BTreeMap::new(),
             half_open: BTreeMap::new(),
-            cookies: Cookies::new(&mut rng),
+            cookies: None,
+            door: DoorPolicy::default(),
+            spi_mark: SpiMark::new(&mut rng),
             sa_timers: Timers::default(),
             peer_timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -189,11 +195,13 @@ impl Endpoint {
         }
         //= RFC 7296 §2.6: the SA of a message is found by the SPI that its recipient has chosen, wherever it comes from
         let ours = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
-        if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response {
+        if header.opens_sa() {
             self.handle_first(now, path, &header, datagram);
+            self.review_door();
         } else if let Some(sa) = self.sas.remove(&ours) {
             let next = self.step(now, path, sa, &header, datagram);
             self.keep(ours, next);
+            self.review_door();
         } else if let Some(answer) = self.farewells.repeat(now.instant, ours, &header, datagram) {
             self.counters.retransmitted += 1;
             self.transmit_all(path, answer);
@@ -226,6 +234,7 @@ impl Endpoint {
             }
         }
         self.call_due(now);
+        self.review_door();
     }
 
     /// Returns the next order.

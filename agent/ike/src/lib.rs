@@ -10,6 +10,7 @@ mod config;
 mod content;
 mod context;
 mod counters;
+mod door;
 mod endpoint;
 mod handshake;
 mod hint;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};
 pub use counters::Counters;
+pub use door::{DoorCounters, DoorPolicy, Doorkeeper, Verdict};
 pub use endpoint::{Endpoint, Timer};
 pub use nat::Nat;
 pub use output::{DownReason, MoveReason, Output};

@@ -6,6 +6,7 @@ use espalier_model::identity::{Identity, Name};
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
 use thiserror::Error;
 
+use crate::door::DoorPolicy;
 use crate::keylog::KeylogLine;
 use crate::keymat::IkeSpis;
 
@@ -61,6 +62,8 @@ pub enum Output {
     },
     /// These are the addresses that one of both has given the other, from now on; none says that they are taken back.
     Addresses(Identity, Vec<IpAddr>),
+    /// Keep the door so from now on.
+    Door(DoorPolicy),
     /// Keys for Wireshark.
     Keylog(KeylogLine),
 }
@@ -69,7 +72,7 @@ impl Output {
     /// Tells whether it is everyday traffic, after which everything stands as before.
     #[must_use]
     pub const fn is_routine(&self) -> bool {
-        matches!(self, Self::Transmit { .. } | Self::Measure(_) | Self::Keepalive(_) | Self::Keylog(_))
+        matches!(self, Self::Transmit { .. } | Self::Measure(_) | Self::Keepalive(_) | Self::Door(_) | Self::Keylog(_))
     }
 }
 

@@ -18,6 +18,7 @@ mod addresses;
 mod authentication;
 mod by_hand;
 mod childless;
+mod door;
 mod first_exchange;
 mod followup;
 mod forms;
@@ -164,6 +165,7 @@ impl Pair {
                     Output::ChildRefused { reason, .. } => node.refused.push(reason),
                     Output::Addresses(_, addresses) => node.addresses = addresses,
                     Output::Keylog(line) => node.keys.push(line.text().to_owned()),
+                    Output::Door(_) => {}
                 }
             }
         }

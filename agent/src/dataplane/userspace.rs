@@ -22,7 +22,7 @@ use espalier_sys::waker::Waker;
 use tokio::sync::mpsc;
 
 use super::{DataPlane, DataPlaneError};
-use crate::port500::IkeDatagram;
+use crate::door::Letterbox;
 
 /// What both workers share.
 struct Shared {
@@ -31,7 +31,7 @@ struct Shared {
     tables: ArcSwap<Tables>,
     counters: Counters,
     events: mpsc::Sender<SaEvent>,
-    ike: mpsc::Sender<IkeDatagram>,
+    letterbox: Letterbox,
     stop: AtomicBool,
     stopped: [Waker; 2],
 }
@@ -49,11 +49,12 @@ pub struct Userspace {
 const EVENTS: usize = 1_024;
 
 impl Userspace {
-    /// Starts the workers. `sockets` are those of port 4500, for IPv4 and IPv6; IKE messages that come there go to `ike`.
+    /// Starts the workers. `sockets` are those that get the ESP of port 4500, for IPv4 and IPv6; an IKE message that comes there all
+    /// the same goes into the letterbox.
     ///
     /// # Errors
     /// No thread or descriptor is left.
-    pub fn start(tun: Tun, sockets: [UdpSocket; 2], ike: mpsc::Sender<IkeDatagram>) -> io::Result<Self> {
+    pub fn start(tun: Tun, sockets: [UdpSocket; 2], letterbox: Letterbox) -> io::Result<Self> {
         let (event_sender, events) = mpsc::channel(EVENTS);
         let shared = Arc::new(Shared {
             tun,
@@ -61,7 +62,7 @@ impl Userspace {
             tables: ArcSwap::from_pointee(Tables::default()),
             counters: Counters::default(),
             events: event_sender,
-            ike,
+            letterbox,
             stop: AtomicBool::new(false),
             stopped: [Waker::new()?, Waker::new()?],
         });
@@ -71,24 +72,6 @@ impl Userspace {
             plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
         }
         Ok(plane)
-    }
-
-    /// Sends an IKE message from port 4500, behind the non-ESP marker (RFC 3948 §2.2).
-    ///
-    /// # Errors
-    /// What the socket says.
-    pub fn send_ike(&self, path: &UdpPath, message: &[u8]) -> io::Result<()> {
-        //= RFC 7296 §2: on port 4500 an IKE message stands behind four bytes of zero
-        let datagram = [&NON_ESP_MARKER, message].concat();
-        self.shared.socket(path).send_fragmentable(path, &datagram)
-    }
-
-    /// Sends the byte that keeps a NAT's mapping alive (RFC 3948 §2.3).
-    ///
-    /// # Errors
-    /// What the socket says.
-    pub fn send_keepalive(&self, path: &UdpPath) -> io::Result<()> {
-        self.shared.socket(path).send(path, &[0xff])
     }
 
     /// Returns the packets dropped so far, by reason.
@@ -175,8 +158,6 @@ impl Drop for Userspace {
     }
 }
 
-/// Four zero bytes where ESP has its SPI.
-const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// The longest IP packet, and ESP around it.
 //= RFC 7296 §2: messages of any length that UDP has are taken
 const BUFFER: usize = 65_535 + 128;

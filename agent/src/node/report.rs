@@ -56,12 +56,14 @@ impl Node {
         status.peers = self.plan.peers.iter().map(peer).collect();
         let dropped = |reason: &DropReason| (reason.name().to_owned(), self.plane.counters().get(*reason));
         status.dropped = DropReason::ALL.iter().map(dropped).collect();
-        let counters = self.endpoint.counters();
+        let (counters, door) = (self.endpoint.counters(), self.door.counters());
         let ike = [
             ("accepted", counters.accepted),
             ("fragments", counters.fragments),
-            ("malformed", counters.malformed),
-            ("unknown_spi", counters.unknown_spi),
+            ("malformed", counters.malformed + door.malformed),
+            ("unknown_spi", counters.unknown_spi + door.unknown_spi),
+            ("asked_for_cookie", door.asked),
+            ("throttled", door.throttled),
             ("unauthentic", counters.unauthentic),
             ("retransmitted", counters.retransmitted),
             ("unexpected", counters.unexpected),

@@ -12,6 +12,7 @@ pub mod netlink;
 pub mod netns;
 mod option;
 pub mod poll;
+pub mod thread;
 pub mod tun;
 pub mod udp;
 pub mod waker;

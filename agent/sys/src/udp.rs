@@ -10,8 +10,13 @@ use crate::address::RawAddress;
 use crate::error::Error;
 use crate::option::{set, set_buffers};
 
+mod batch;
 mod control;
+mod steer;
+
+pub use batch::Batch;
 use control::Control;
+pub use steer::Word;
 
 /// A non-blocking UDP socket of one IP version, bound to one port.
 ///
@@ -28,6 +33,34 @@ impl UdpSocket {
     /// # Errors
     /// The port is taken, or the privilege for the mark or the port is missing.
     pub fn bind(address: SocketAddr, mark: Option<u32>) -> Result<Self, Error> {
+        let socket = Self::open(address, mark)?;
+        socket.bind_to(address)
+    }
+
+    /// Binds a socket like [`Self::bind`] and others to the same port, of which the n-th gets the datagrams that have all words of
+    /// the n-th list; what no list fits comes to the first socket. The kernel decides, so each has a buffer of its own.
+    ///
+    /// # Errors
+    /// As [`Self::bind`]; the port counts as taken even where its holder would share it.
+    pub fn bind_steered<const N: usize>(
+        address: SocketAddr,
+        mark: Option<u32>,
+        lists: [&[Word]; N],
+    ) -> Result<(Self, [Self; N]), Error> {
+        let refused = |source| Error::new(format!("share UDP port {} among sockets", address.port()), source);
+        let first = Self::bind(address, mark)?;
+        steer::share_port(&first).map_err(refused)?;
+        let mut others = Vec::with_capacity(N);
+        for _ in &lists {
+            let socket = Self::open(first.local, mark)?;
+            steer::share_port(&socket).map_err(refused)?;
+            others.push(socket.bind_to(first.local)?);
+        }
+        steer::attach(first.as_fd(), &lists).map_err(refused)?;
+        Ok((first, others.try_into().expect("one for each list")))
+    }
+
+    fn open(address: SocketAddr, mark: Option<u32>) -> Result<Self, Error> {
         let action = || format!("open UDP socket {address}");
         let fd = open(address).map_err(|source| Error::new(action(), source))?;
         prepare(fd.as_fd(), address).map_err(|source| Error::new(action(), source))?;
@@ -35,17 +68,22 @@ impl UdpSocket {
             set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark)
                 .map_err(|source| Error::new(format!("mark the packets of UDP socket {address}"), source))?;
         }
+        Ok(Self { fd, local: address })
+    }
+
+    fn bind_to(mut self, address: SocketAddr) -> Result<Self, Error> {
+        let action = || format!("open UDP socket {address}");
         let raw = RawAddress::from(address);
         // SAFETY: bind(2) reads `raw.len` bytes of an address that outlives the call.
-        if unsafe { libc::bind(fd.as_raw_fd(), raw.as_ptr(), raw.len) } < 0 {
+        if unsafe { libc::bind(self.fd.as_raw_fd(), raw.as_ptr(), raw.len) } < 0 {
             let source = io::Error::last_os_error();
             return Err(match source.raw_os_error() {
                 Some(libc::EADDRINUSE) => Error::PortInUse { address, source },
                 _ => Error::with_capability(action(), "CAP_NET_BIND_SERVICE", source),
             });
         }
-        let local = bound_address(fd.as_fd()).map_err(|source| Error::new(action(), source))?;
-        Ok(Self { fd, local })
+        self.local = bound_address(self.as_fd()).map_err(|source| Error::new(action(), source))?;
+        Ok(self)
     }
 
     /// Returns the address and port it is bound to.

@@ -78,6 +78,8 @@ impl Endpoint {
                 self.by_address.entry(endpoint.ip()).or_insert_with(|| id.clone());
             }
         }
+        let known = Arc::new(self.by_address.keys().copied().collect());
+        self.tell_door(|door| door.known = known);
     }
 
     /// Ends what there is with a peer that is no longer configured.

@@ -5,90 +5,21 @@ use std::sync::Arc;
 use espalier_model::identity::Identity;
 use espalier_model::sa::UdpPath;
 
-use super::cookie::Sender;
 use super::slot::{Sa, reason};
 use super::{Endpoint, context};
 use crate::config::Now;
-use crate::content::Content;
 use crate::handshake::Failure;
 use crate::handshake::initiator::intermediate::IntermediateSent;
-use crate::handshake::initiator::{AfterInit, AuthSent, InitSent, header};
-use crate::handshake::responder::{AfterRequest, HalfOpen};
-use crate::keymat::IkeSpis;
+use crate::handshake::initiator::{AfterInit, AuthSent, InitSent};
+use crate::handshake::responder::HalfOpen;
 use crate::output::{DownReason, Output};
 use crate::sa::established::{Established, Fate, Stage};
 use crate::sa::opener::{Arrival, Received};
 use crate::sa::window::{Incoming, Timeout};
 use crate::wire::sk::OpenError;
-use crate::wire::{
-    ExchangeType, Flags, Header, Identification, IkeSpi, Malformed, Message, Notify, NotifyType, Payload,
-};
-
-/// More than any fleet opens at once; beyond it new requests are dropped.
-const MOST_HALF_OPEN: usize = 1_000;
-/// With more half-open SAs than this, a sender must show its address first.
-const COOKIES_FROM: usize = 100;
+use crate::wire::{ExchangeType, Header, Identification, Malformed, Message, Payload};
 
 impl Endpoint {
-    /// Answers a first message, or repeats the answer.
-    pub(super) fn handle_first(&mut self, now: Now, path: UdpPath, header: &Header, datagram: &[u8]) {
-        //= RFC 7296 §2.1: a first message is known by its SPI, its address, its port and its hash
-        let key = (header.initiator_spi, path.remote);
-        if let Some(Sa::HalfOpen(sa)) = self.half_open.get(&key).and_then(|spi| self.sas.get(spi)) {
-            if let Incoming::Repeated(answer) = sa.responses.judge(0, datagram) {
-                let answer = answer.to_vec();
-                self.counters.retransmitted += 1;
-                self.transmit_all(path, answer);
-            } else {
-                self.counters.unexpected += 1;
-            }
-            return;
-        }
-        //= RFC 7296 §2.6: with many half-open SAs a sender must return a cookie first
-        if self.half_open.len() >= COOKIES_FROM && !self.shows_address(now, path, header, datagram) {
-            return;
-        }
-        let known = self.by_address.get(&path.remote.ip()).and_then(|id| self.peers.get(id));
-        let peer = known.or_else(|| self.peers.values().next()).filter(|_| self.half_open.len() < MOST_HALF_OPEN);
-        let Some(peer) = peer.map(|p| Arc::clone(&p.config)) else {
-            self.counters.refused += 1;
-            return;
-        };
-        match HalfOpen::answer(context!(self, now), &peer, path, datagram) {
-            Ok(AfterRequest::HalfOpen(state)) => {
-                self.counters.accepted += 1;
-                let spi = state.spis.responder;
-                self.half_open.insert(key, spi);
-                self.keep(spi, Some(Sa::HalfOpen(state)));
-            }
-            Ok(AfterRequest::Refused) => self.counters.refused += 1,
-            Err(_) => self.counters.malformed += 1,
-        }
-    }
-
-    /// Tells whether a first message brings the cookie of its sender; asks for it otherwise.
-    fn shows_address(&mut self, now: Now, path: UdpPath, first: &Header, datagram: &[u8]) -> bool {
-        let content = Message::parse(datagram).and_then(|message| Content::read(message.payloads));
-        let Ok(Content { nonce: Some(nonce), notifies, .. }) = content else {
-            self.counters.malformed += 1;
-            return false;
-        };
-        let sender = Sender { spi: first.initiator_spi, address: path.remote.ip(), nonce: &nonce };
-        let cookie = notifies.iter().find(|n| n.notify_type == NotifyType::COOKIE);
-        if cookie.is_some_and(|cookie| self.cookies.check(&sender, &cookie.data)) {
-            return true;
-        }
-        self.counters.refused += 1;
-        let cookie = self.cookies.make(&mut self.rng, now.instant, &sender);
-        let spis = IkeSpis { initiator: first.initiator_spi, responder: IkeSpi::ZERO };
-        let header = header(spis, ExchangeType::IKE_SA_INIT, Flags { initiator: false, response: true }, 0);
-        let payloads = vec![Payload::Notify(Notify::new(NotifyType::COOKIE, cookie))];
-        if let Ok(datagram) = (Message { header, payloads }).emit() {
-            self.outputs.push_back(Output::Transmit { path, datagram });
-        }
-        false
-    }
-
     /// Lets a state take a message.
     pub(super) fn step(&mut self, now: Now, path: UdpPath, sa: Sa, header: &Header, datagram: &[u8]) -> Option<Sa> {
         match sa {

@@ -98,6 +98,7 @@ impl Stage {
         while let Some(output) = self.node.endpoint.poll_output() {
             let node = &mut self.node;
             self.orders.push(match output {
+                Output::Door(_) => continue,
                 Output::Transmit { path, datagram } => {
                     self.path = Some(path);
                     self.sent.push(datagram);

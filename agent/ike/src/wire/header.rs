@@ -81,6 +81,12 @@ impl Header {
         Ok((Self { initiator_spi, responder_spi, exchange, flags, message_id }, first))
     }
 
+    /// Tells whether the message asks for an IKE SA.
+    #[must_use]
+    pub fn opens_sa(&self) -> bool {
+        self.exchange == ExchangeType::IKE_SA_INIT && self.flags.initiator && !self.flags.response
+    }
+
     /// Writes the header in front of payloads of `body_len` bytes.
     ///
     /// # Errors

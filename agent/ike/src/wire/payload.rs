@@ -270,7 +270,7 @@ fn read_key_exchange(r: &mut Reader<'_>) -> Result<KeyExchangeData, Malformed> {
 }
 
 /// Length of the generic header of a payload.
-pub(super) const GENERIC_HEADER_LEN: usize = 4;
+pub(crate) const GENERIC_HEADER_LEN: usize = 4;
 const CRITICAL: u8 = 0x80;
 /// More than any message in use holds, even with a long chain of notifies.
-const MAX_PAYLOADS: usize = 64;
+pub(crate) const MAX_PAYLOADS: usize = 64;

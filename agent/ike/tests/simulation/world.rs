@@ -331,7 +331,8 @@ impl World {
                     self.nodes[node].outbound.retain(|_, sa| sa.id != id);
                 }
                 Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
-                Output::MovePath(..) | Output::Addresses(..) | Output::Keylog(_) | Output::ChildRefused { .. } => {}
+                Output::MovePath(..) | Output::Addresses(..) | Output::Door(_) => {}
+                Output::Keylog(_) | Output::ChildRefused { .. } => {}
                 // Nothing is counted here, so every pair counts as idle.
                 Output::Moved { .. } | Output::Keepalive(_) | Output::Measure(_) => {}
             }

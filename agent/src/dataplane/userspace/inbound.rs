@@ -1,4 +1,4 @@
-//! From the wire to the TUN: receive, find the SA, open in place, check the policy, write. IKE messages go to the driver.
+//! From the wire to the TUN: receive, find the SA, open in place, check the policy, write.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,8 +7,8 @@ use espalier_esp::{DropReason, Inbound, Tables};
 use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
 
-use super::{BUFFER, NON_ESP_MARKER, Shared};
-use crate::port500::IkeDatagram;
+use super::{BUFFER, Shared};
+use crate::door::NON_ESP_MARKER;
 
 /// Datagrams taken from one socket before the other is asked and the tables are looked at again.
 const BATCH: usize = 64;
@@ -41,9 +41,7 @@ fn deliver(shared: &Shared, tables: &Tables, path: UdpPath, datagram: &mut [u8])
     }
     let spi = datagram.first_chunk().ok_or(DropReason::Malformed)?;
     if *spi == NON_ESP_MARKER {
-        let bytes = datagram.get(NON_ESP_MARKER.len()..).unwrap_or_default().to_vec();
-        // A full channel drops the message, and the peer sends it again.
-        let _ = shared.ike.try_send(IkeDatagram { path, bytes });
+        shared.letterbox.take_stray(path, datagram.get(NON_ESP_MARKER.len()..).unwrap_or_default());
         return Ok(());
     }
     //= RFC 7296 §2.23: ESP in UDP is taken also where no NAT was found

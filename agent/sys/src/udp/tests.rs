@@ -51,3 +51,60 @@ fn both_versions_share_a_port_and_a_taken_port_is_named() {
     let other = UdpPath { local: v4.local_addr(), remote: v4.local_addr() };
     assert_eq!(v6.send(&other, b"x").unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
+
+fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+#[test]
+fn the_content_of_a_datagram_decides_which_socket_of_a_port_gets_it() {
+    let words = |value| Word { offset: 4, mask: 0x00ff_ff00, value };
+    let both = [words(0x0002_0300), Word { offset: 0, mask: !0, value: 0 }];
+    for address in [loopback(), (Ipv6Addr::LOCALHOST, 0).into()] {
+        let (rest, [first, second]) = UdpSocket::bind_steered(address, None, [&both, &both[..1]]).unwrap();
+        let port = rest.local_addr();
+        assert_eq!([port; 2], [first.local_addr(), second.local_addr()]);
+        let sender = UdpSocket::bind(address, None).unwrap();
+        let path = UdpPath { local: sender.local_addr(), remote: port };
+        let cases: [(&UdpSocket, &[u8]); 6] = [
+            (&rest, &[]),
+            (&rest, &[0xff]),
+            (&rest, &[0, 0, 0, 0, 7, 2, 3]),
+            (&first, &[0, 0, 0, 0, 7, 2, 3, 7]),
+            (&second, &[0, 0, 0, 1, 7, 2, 3, 7]),
+            (&rest, &[0, 0, 0, 0, 7, 2, 4, 7, 9]),
+        ];
+        for (expected, datagram) in cases {
+            sender.send(&path, datagram).unwrap();
+            assert_eq!(take(expected), (datagram.to_vec(), UdpPath { local: port, remote: path.local }));
+        }
+        for socket in [&rest, &first, &second] {
+            assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+        assert!(matches!(UdpSocket::bind(port, None), Err(Error::PortInUse { .. })));
+        assert!(matches!(UdpSocket::bind_steered(port, None, [&both[..]]), Err(Error::PortInUse { .. })));
+    }
+}
+
+#[test]
+fn a_batch_holds_what_has_come_and_leaves_out_what_is_too_long() {
+    let (a, b) = (UdpSocket::bind(loopback(), None).unwrap(), UdpSocket::bind(loopback(), None).unwrap());
+    let path = UdpPath { local: a.local_addr(), remote: b.local_addr() };
+    let mut batch = Batch::new(8);
+    assert_eq!(b.recv_batch(&mut batch).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let sent: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; if n == 5 { 9 } else { usize::from(n) % 9 }]).collect();
+    let wrong = UdpPath { remote: (Ipv6Addr::LOCALHOST, 1).into(), ..path };
+    // One that cannot be sent is in the middle.
+    let paths = sent.iter().enumerate().map(|(n, datagram)| (if n == 20 { wrong } else { path }, &datagram[..]));
+    assert_eq!(a.send_batch(paths), 39);
+    let (mut came, mut more) = (Vec::new(), true);
+    while more {
+        more = b.recv_batch(&mut batch).unwrap();
+        came.extend(batch.datagrams().map(|(path, datagram)| (path, datagram.to_vec())));
+    }
+    let expected = sent.iter().enumerate().filter(|(n, _)| ![5, 20].contains(n));
+    let back = UdpPath { local: path.remote, remote: path.local };
+    assert_eq!(came, expected.map(|(_, datagram)| (back, datagram.clone())).collect::<Vec<_>>());
+    assert_eq!(b.recv_batch(&mut batch).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(batch.datagrams().count(), 0);
+}

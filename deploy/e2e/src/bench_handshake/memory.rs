@@ -71,7 +71,8 @@ fn orders(endpoint: &mut Endpoint, seen: &mut Seen) -> Vec<(UdpPath, Vec<u8>)> {
             Output::InstallInbound(_) => seen.inbound += 1,
             Output::UseOutbound(_) => seen.outbound += 1,
             Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
-            Output::Remove(..) | Output::MovePath(..) | Output::Addresses(..) | Output::Keylog(_) => {}
+            Output::Remove(..) | Output::MovePath(..) | Output::Addresses(..) | Output::Door(_) => {}
+            Output::Keylog(_) => {}
             Output::ChildRefused { .. } | Output::Moved { .. } => {}
             Output::Measure(_) | Output::Keepalive(_) => {}
         }
