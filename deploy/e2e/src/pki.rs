@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+    SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -43,13 +44,15 @@ pub struct Leaf<'a> {
     pub expired: bool,
     /// Its serial number; a random one without.
     pub serial: Option<u64>,
+    /// Bytes that make it longer, in an extension that nobody knows.
+    pub padding: usize,
 }
 
 impl<'a> Leaf<'a> {
     /// Describes the leaf that is good for a host name.
     #[must_use]
     pub const fn of(name: &'a str) -> Self {
-        Self { name, kind: KeyKind::P256, expired: false, serial: None }
+        Self { name, kind: KeyKind::P256, expired: false, serial: None, padding: 0 }
     }
 }
 
@@ -59,10 +62,19 @@ impl Pki {
     /// # Errors
     /// A key cannot be made.
     pub fn new() -> Result<Self> {
+        Self::padded(0)
+    }
+
+    /// Makes both, the issuing authority's certificate longer by so many bytes.
+    ///
+    /// # Errors
+    /// A key cannot be made.
+    pub fn padded(padding: usize) -> Result<Self> {
         let (root_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
         let root_params = authority("Test Root");
         let root = root_params.self_signed(&root_key)?.pem();
-        let params = authority("Test Issuing Authority");
+        let mut params = authority("Test Issuing Authority");
+        params.custom_extensions = padded(padding);
         let issuing = params.signed_by(&key, &Issuer::new(root_params, root_key))?.pem();
         Ok(Self { root, issuing, issuer: Issuer::new(params, key) })
     }
@@ -109,6 +121,7 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 17])];
         params.use_authority_key_identifier_extension = true;
+        params.custom_extensions = padded(leaf.padding);
         Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 }
@@ -120,6 +133,13 @@ impl Pki {
 pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
+}
+
+/// Returns an extension of an unknown kind with an octet string of so many bytes; none where there are none.
+fn padded(bytes: usize) -> Vec<CustomExtension> {
+    let Some(length) = u16::try_from(bytes).ok().filter(|length| *length > 0) else { return Vec::new() };
+    let octets = [&[0x04, 0x82], &length.to_be_bytes()[..], &vec![0; bytes]].concat();
+    vec![CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55_555, 1], octets)]
 }
 
 fn authority(name: &str) -> CertificateParams {

@@ -23,6 +23,8 @@ pub struct Seen {
     pub frames: u64,
     /// Datagrams of UDP 4500 that are neither IKE nor a keepalive, and packets of IP protocol 50.
     pub esp: u64,
+    /// IP packets that are fragments of longer ones.
+    pub ip_fragments: u64,
     /// Frames with the canary in the clear.
     pub canaries: u64,
 }
@@ -69,6 +71,7 @@ fn watch(socket: &PacketSocket, file: Option<&Path>, stop: &AtomicBool) -> Resul
             let frame = buffer.get(..length).unwrap_or_default();
             seen.frames += 1;
             seen.esp += u64::from(is_esp(frame));
+            seen.ip_fragments += u64::from(is_ip_fragment(frame));
             seen.canaries += u64::from(frame.windows(CANARY.len()).any(|window| window == CANARY));
             if let Some(pcap) = &mut pcap {
                 pcap.write(frame)?;
@@ -98,6 +101,17 @@ pub fn is_esp(frame: &[u8]) -> bool {
             let port = |high, low| u16::from_be_bytes([high, low]) == 4500;
             (port(*a, *b) || port(*c, *d)) && spi.len() > 4 && !spi.starts_with(&[0; 4])
         }
+        _ => false,
+    }
+}
+
+/// Tells whether an Ethernet frame carries a part of an IP packet.
+#[must_use]
+pub fn is_ip_fragment(frame: &[u8]) -> bool {
+    match (frame.get(12..14), frame.get(14..)) {
+        // More fragments follow, or it does not begin at the beginning.
+        (Some([8, 0]), Some([_, _, _, _, _, _, high, low, ..])) => (high & 0x3f, low) != (0, &0),
+        (Some([0x86, 0xdd]), Some([_, _, _, _, _, _, next, ..])) => *next == 44,
         _ => false,
     }
 }

@@ -61,7 +61,7 @@ fn a_gateway_without_a_common_algorithm_says_so() {
 }
 
 /// Nothing comes of an attempt, and the agent's log says why.
-fn assert_refused(files: Files, by: By, reason: &str) {
+pub(crate) fn assert_refused(files: Files, by: By, reason: &str) {
     let scene = files.scene();
     let capture = scene.capture();
     let mut agent = scene.agent(by);
@@ -81,7 +81,7 @@ fn assert_refused(files: Files, by: By, reason: &str) {
 }
 
 /// Whoever starts is told no more than that it failed; the other end knows why.
-fn own_or_told(by: By, own: &'static str) -> &'static str {
+pub(crate) fn own_or_told(by: By, own: &'static str) -> &'static str {
     if by == By::Agent { TOLD } else { own }
 }
 

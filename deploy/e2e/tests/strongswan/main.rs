@@ -1,13 +1,17 @@
 //! strongSwan as the judge: tunnels between Debian's charon and `espalier-agent run --plan`, from the files of the how-to.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails, in its helpers too")]
 
+mod addresses;
 mod algorithms;
 mod authentication;
+mod childless;
 mod failures;
+mod fragments;
 mod hybrid;
 mod mobike;
 mod nat;
 mod negotiation;
+mod ppk;
 mod reauth;
 mod rekey;
 mod scene;

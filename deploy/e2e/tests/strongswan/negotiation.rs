@@ -7,7 +7,9 @@ use std::time::Duration;
 use espalier_e2e::agent::Agent;
 use espalier_e2e::lab::Lab;
 
-use crate::scene::{By, Files, assert_nothing_lost, assert_protected, both_roles, replaced, run};
+use crate::scene::{
+    By, Files, assert_answered, assert_nothing_lost, assert_protected, both_roles, give_address, replaced, run,
+};
 
 both_roles! {
     a_wider_rule_of_the_agent_is_narrowed => |by| narrowed(by, Files::psk().plan("10.10.2.1/32", "10.10.2.0/24"));
@@ -15,6 +17,7 @@ both_roles! {
         narrowed(by, Files::psk().gateway("local_ts = 10.10.2.1/32", "local_ts = 10.10.2.0/24"));
     };
     two_children_of_one_ike_sa_carry_ipv4_and_ipv6 => two_children;
+    several_selectors_of_one_child_on_both_sides => several_selectors;
     an_ipv6_underlay => ipv6_underlay;
     a_key_exchange_guessed_wrong_is_corrected => guessed_wrong;
     a_key_exchange_guessed_wrong_in_a_rekey_is_corrected => guessed_wrong_in_a_rekey;
@@ -45,6 +48,24 @@ fn two_children(by: By) {
     scene.assert_passes_between(false, &[56, 1200]);
     assert_protected(capture.stop().unwrap());
     scene.assert_one_ike_sa(2);
+}
+
+fn several_selectors(by: By) {
+    let files = Files::psk()
+        .plan("addresses: [10.10.1.1/32]", "addresses: [10.10.1.1/32, 10.11.1.1/32]")
+        .plan("local: [10.10.1.1/32]", "local: [10.10.1.1/32, 10.11.1.0/24]")
+        .plan("remote: [10.10.2.1/32]", "remote: [10.10.2.1/32, 10.12.2.0/24]")
+        .gateway("local_ts = 10.10.2.1/32", "local_ts = 10.10.2.1/32, 10.12.2.0/24")
+        .gateway("remote_ts = 10.10.1.1/32", "remote_ts = 10.10.1.1/32, 10.11.1.0/24");
+    let scene = files.scene();
+    give_address(scene.gateway(), "10.12.2.1/32");
+    let _agent =
+        scene.assert_tunnel(by, &["local-ts=[10.10.2.1/32 10.12.2.0/24] remote-ts=[10.10.1.1/32 10.11.1.0/24]"]);
+    let [near, far] = ["10.11.1.1", "10.12.2.1"].map(|address| address.parse().unwrap());
+    assert_answered(scene.node(), near, far, 56);
+    assert_answered(scene.node(), near, scene.gateway().inner(true), 56);
+    assert_answered(scene.node(), scene.node().inner(true), far, 56);
+    scene.assert_one_ike_sa(1);
 }
 
 fn ipv6_underlay(by: By) {

@@ -84,19 +84,38 @@ pub(crate) struct Files {
     pub(crate) key: String,
     papers: Option<Papers>,
     charon: &'static str,
+    /// Further secrets of the node, by the names of their files.
+    pub(crate) secrets: Vec<(&'static str, String)>,
 }
 
 impl Files {
     /// Both prove themselves by a shared key.
     pub(crate) fn psk() -> Self {
-        let block = |n| documented(&page(), "With a pre-shared key", n).unwrap();
-        Self { plan: block(0), key: block(1), settings: block(2), papers: None, charon: "" }
+        let block = |n| documented(&page("strongswan"), "With a pre-shared key", n).unwrap();
+        let (plan, key, settings) = (block(0), block(1), block(2));
+        Self { plan, key, settings, papers: None, charon: "", secrets: Vec::new() }
+    }
+
+    /// Both prove themselves by a shared key, and mix in a postquantum preshared key.
+    pub(crate) fn ppk() -> Self {
+        let block = |n| documented(&page("postquantum-preshared-keys"), "On both ends", n).unwrap();
+        let (plan, key, settings) = (block(0), block(1), block(3));
+        Self { plan, key, settings, papers: None, charon: "", secrets: vec![("gateway.ppk", block(2))] }
+    }
+
+    /// Both prove themselves by a shared key, and one gives the other addresses, as a section says.
+    pub(crate) fn virtual_addresses(section: &str) -> Self {
+        let block = |n| documented(&page("virtual-addresses"), section, n).unwrap();
+        let (plan, key, settings) = (block(0), block(1), block(2));
+        let secrets = vec![("road.psk", key.clone())];
+        Self { plan, key, settings, papers: None, charon: "", secrets }
     }
 
     /// Both prove themselves by certificates.
     pub(crate) fn certificates(papers: Papers) -> Self {
-        let block = |n| documented(&page(), "With certificates", n).unwrap();
-        Self { plan: block(0), key: String::new(), settings: block(1), papers: Some(papers), charon: "" }
+        let block = |n| documented(&page("strongswan"), "With certificates", n).unwrap();
+        let (plan, key, settings) = (block(0), String::new(), block(1));
+        Self { plan, key, settings, papers: Some(papers), charon: "", secrets: Vec::new() }
     }
 
     /// Replaces a text of the node's plan.
@@ -128,6 +147,13 @@ impl Files {
         self
     }
 
+    /// Gives the node a further secret, in a file of this name.
+    pub(crate) fn secret(mut self, name: &'static str, text: &str) -> Self {
+        self.secrets.retain(|(other, _)| *other != name);
+        self.secrets.push((name, text.to_owned()));
+        self
+    }
+
     /// Puts all in place and starts the gateway.
     pub(crate) fn scene(self) -> Scene {
         self.scene_in(Lab::new(2).unwrap())
@@ -140,6 +166,9 @@ impl Files {
         match &self.papers {
             Some(papers) => papers.write(node.folder(), &folder),
             None => write_secret(&node.folder().join("gateway.psk"), &self.key).unwrap(),
+        }
+        for (name, text) in &self.secrets {
+            write_secret(&node.folder().join(name), text).unwrap();
         }
         fs::write(folder.join("swanctl.conf"), &self.settings).unwrap();
         for ipv4 in [true, false] {
@@ -223,6 +252,16 @@ impl Scene {
         }
     }
 
+    /// Checks that `espalier-agent status` shows these texts.
+    pub(crate) fn assert_status(&self, texts: &[&str]) {
+        let mut command = espalier_e2e::agent::command(self.node()).unwrap();
+        command.arg("status");
+        let status = espalier_e2e::program::output(command).unwrap();
+        for text in texts {
+            assert!(status.contains(text), "{text:?} is not in\n{status}");
+        }
+    }
+
     /// When all is quiet the gateway holds one IKE SA and so many child SAs.
     pub(crate) fn assert_one_ike_sa(&self, children: usize) {
         thread::sleep(std::time::Duration::from_secs(1));
@@ -263,7 +302,8 @@ pub(crate) fn run(host: &Host, words: &[&str]) {
     assert!(host.namespace.command(program).args(arguments).status().unwrap().success(), "{words:?}");
 }
 
-fn assert_answered(from: &Host, source: std::net::IpAddr, to: std::net::IpAddr, size: u16) {
+/// Checks that all echo requests from one address to another are answered.
+pub(crate) fn assert_answered(from: &Host, source: std::net::IpAddr, to: std::net::IpAddr, size: u16) {
     let pings = ping_from(from, source, to, 5, size).unwrap();
     assert_eq!((pings.sent, pings.lost()), (5, 0), "{size} bytes from host {}", from.number);
 }
@@ -274,8 +314,8 @@ pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-fn page() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/strongswan.md")
+fn page(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/how-to/{name}.md"))
 }
 
 /// The node's name in the how-to.
