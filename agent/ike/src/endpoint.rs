@@ -7,6 +7,8 @@ pub(crate) mod given;
 mod hints;
 pub(crate) mod leases;
 mod peers;
+#[cfg(test)]
+pub(crate) mod probe;
 mod slot;
 mod step;
 mod timers;

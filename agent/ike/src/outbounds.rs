@@ -63,6 +63,12 @@ impl Outbounds {
         }
     }
 
+    /// Returns how many halves are kept.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.halves.len()
+    }
+
     fn switch_to(&mut self, id: ChildId) -> Option<OutboundSa> {
         let sa = self.halves.get(&id)?.clone();
         self.current.insert(sa.0.rule.clone(), id);

@@ -16,6 +16,8 @@ pub(crate) mod mobility;
 pub(crate) mod opener;
 pub(crate) mod pair;
 pub(crate) mod patience;
+#[cfg(test)]
+mod probe;
 pub(crate) mod refusal;
 mod rekey_ike;
 pub(crate) mod sealer;

@@ -19,6 +19,7 @@ mod authentication;
 mod by_hand;
 mod childless;
 mod door;
+mod collisions;
 mod first_exchange;
 mod followup;
 mod forms;

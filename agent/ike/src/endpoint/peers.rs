@@ -90,6 +90,13 @@ impl Endpoint {
         }
         let Some(spi) = peer.sa else { return };
         if let Some(Sa::Established(mut sa)) = self.sas.remove(&spi) {
+            let rival = sa.rival().and_then(|spi| self.sas.remove(&spi));
+            if let Some(Sa::Established(mut rival)) = rival {
+                rival.begin_close();
+                let spi = rival.spi();
+                let next = self.act(now, Sa::Established(rival));
+                self.keep(spi, next);
+            }
             let cx = context!(self, now);
             sa.remove_children(cx, true);
             // A message that cannot be sealed any more leaves the peer to its own liveness check.
@@ -211,18 +218,20 @@ impl Endpoint {
             //= RFC 7296 §2.8.2: the IKE SA that is left inherits the child SAs, whoever made it
             sa.hand_over(&mut heir);
             sa.give_way(now.instant);
-            self.succeed(sa.spi(), &heir);
+            self.succeed(now, sa.spi(), &mut heir);
             let next = self.act(now, Sa::Established(heir));
             self.keep(rival, next);
         }
     }
 
-    /// Makes an SA the one in use in place of another.
-    pub(super) fn succeed(&mut self, before: IkeSpi, heir: &Established) {
+    /// Makes an SA the one in use in place of another. Where that was not in use any more, neither is what comes after it.
+    pub(super) fn succeed(&mut self, now: Now, before: IkeSpi, heir: &mut Established) {
         let id = &heir.parts.peer.id;
         if let Some(peer) = self.peers.get_mut(id).filter(|p| p.sa == Some(before)) {
             peer.sa = Some(heir.spi());
             self.outputs.push_back(Output::Replaced(id.clone(), heir.parts.spis));
+        } else if heir.stage == Stage::Standing {
+            heir.step_aside(now.instant);
         }
     }
 
@@ -301,11 +310,11 @@ impl Endpoint {
         if at_once(now.instant, &old, new.parts.initiator, alone) && !reborn(&old, &new) {
             //= RFC 7296 §2.8.1: of two SAs made at once the one with the lowest nonce goes
             let new_loses = new.parts.lowest < old.parts.lowest;
-            let loser = if new_loses { &mut new } else { &mut old };
-            if loser.parts.initiator {
-                loser.begin_close()
-            } else {
-                loser.give_way(now.instant)
+            match (new_loses, old.parts.initiator) {
+                (false, true) => old.make_room(now.instant, &new),
+                (false, false) => old.give_way(now.instant),
+                (true, _) if new.parts.initiator => new.begin_close(),
+                (true, _) => new.give_way(now.instant),
             }
             if new_loses {
                 let spi = old.spi();
@@ -314,11 +323,14 @@ impl Endpoint {
                 return self.act(now, Sa::Established(new));
             }
         } else if new.parts.initiator {
-            old.begin_close();
+            old.make_room(now.instant, &new);
         } else if alone {
             //= RFC 7296 §2.4: the peer has lost all other SAs
             old.remove_children(context!(self, now), true);
-            self.sa_timers.set(&old.spi(), None);
+            for lost in [Some(old.spi()), old.rival()].into_iter().flatten() {
+                self.sas.remove(&lost);
+                self.sa_timers.set(&lost, None);
+            }
             self.outputs.push_back(Output::Replaced(id, new.parts.spis));
             return self.in_use_from_now(now, new);
         } else {

@@ -248,14 +248,14 @@ impl Endpoint {
                 self.over(now, state, reason);
                 return None;
             }
-            Fate::Succeeded(successor) => {
+            Fate::Succeeded(mut successor) => {
                 if state.stage != Stage::Standing {
-                    self.succeed(state.spi(), &successor);
+                    self.succeed(now, state.spi(), &mut successor);
                 }
                 self.keep_acting(now, successor);
             }
-            Fate::Wins(rival, successor) => {
-                self.succeed(state.spi(), &successor);
+            Fate::Wins(rival, mut successor) => {
+                self.succeed(now, state.spi(), &mut successor);
                 self.keep_acting(now, successor);
                 if let Some(Sa::Established(mut loser)) = self.sas.remove(&rival) {
                     loser.give_way(now.instant);

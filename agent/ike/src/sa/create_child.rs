@@ -105,12 +105,13 @@ impl Established {
             (Some(group), Some(data))
                 if share.method() == group.into() && data.method == proposal::key_exchange_id(group) =>
             {
-                share.agree(&data.data)?
+                share.agree(&data.data).ok()
             }
-            _ => {
-                self.refuse_answer(cx, asked, replaces, Refusal::KeyExchange, content);
-                return Ok(Fate::Stays);
-            }
+            _ => None,
+        };
+        let Some(shared) = shared else {
+            self.refuse_answer(cx, asked, replaces, Refusal::KeyExchange, content);
+            return Ok(Fate::Stays);
         };
         let series = Series::new(Nonces { initiator: nonce, responder: theirs }, shared, &suite.additional);
         self.go_on(cx, Wanted::Child(Box::new(PlannedChild { agreed, replaces }), rival, deleted), series, content)

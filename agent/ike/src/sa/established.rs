@@ -11,6 +11,7 @@ use espalier_model::sa::{Spi, UdpPath};
 
 use super::assigned::Assigned;
 use super::child::{Child, sooner};
+use super::create_child::refusal;
 use super::exchange::Exchange;
 use super::followup::Awaited;
 use super::liveness::Vitals;
@@ -231,8 +232,13 @@ impl Established {
                 (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], over)
             }
             (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, path, &content),
-            (Ok(content), ExchangeType::CREATE_CHILD_SA) => self.answer_create(cx, &content)?,
-            (Ok(content), ExchangeType::IKE_FOLLOWUP_KE) => self.answer_followup(cx, &content)?,
+            // A public value that is none, like whatever else cannot be used, is answered too.
+            (Ok(content), ExchangeType::CREATE_CHILD_SA) => {
+                self.answer_create(cx, &content).unwrap_or_else(|_| refusal(NotifyType::INVALID_SYNTAX))
+            }
+            (Ok(content), ExchangeType::IKE_FOLLOWUP_KE) => {
+                self.answer_followup(cx, &content).unwrap_or_else(|_| refusal(NotifyType::INVALID_SYNTAX))
+            }
             (Ok(_), _) => (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], Fate::Stays),
         };
         //= RFC 7296 §1.4: every request is answered
@@ -252,12 +258,11 @@ impl Established {
         self.answered_along(cx, path);
         let along = self.parts.requests.tried().to_vec();
         self.parts.requests.close();
-        let exchange = self.exchange.take();
         //= RFC 7296 §2.21.3: no error is told about a response
         let Ok(content) = Content::read(payloads) else {
             return Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())));
         };
-        match exchange {
+        match self.exchange.take() {
             Some(Exchange::DeleteIke) => Ok(Fate::Over(DownReason::DeletedByUs)),
             Some(Exchange::DeleteChildren(ids)) => {
                 self.drop_children(cx, |child| ids.contains(&child.id));

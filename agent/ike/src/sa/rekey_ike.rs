@@ -61,20 +61,19 @@ impl Established {
             }
             return Ok(rival.map_or(Fate::Stays, Fate::GivesWay));
         };
-        let (Some(theirs), Some(data)) = (content.nonce.clone(), &content.key_exchange) else {
+        let IkeOffer { spi, nonce, share, rival, epoch } = offer;
+        let fits = share.method() == suite.key_exchange.into();
+        let method = proposal::key_exchange_id(suite.key_exchange);
+        let data = content.key_exchange.as_ref().filter(|data| fits && data.method == method);
+        let shared = data.and_then(|data| share.agree(&data.data).ok());
+        let (Some(theirs), Some(shared)) = (content.nonce.clone(), shared) else {
+            // Nothing comes of our offer; what the peer has made in the meantime stands all the same.
             self.not_replaced(cx);
-            return Ok(Fate::Stays);
+            return Ok(rival.and_then(|rival| rival.id).map_or(Fate::Stays, Fate::GivesWay));
         };
-        if offer.share.method() != suite.key_exchange.into()
-            || data.method != proposal::key_exchange_id(suite.key_exchange)
-        {
-            self.not_replaced(cx);
-            return Ok(Fate::Stays);
-        }
-        let shared = offer.share.agree(&data.data)?;
-        let series = Series::new(Nonces { initiator: offer.nonce, responder: theirs }, shared, &suite.additional);
-        let spis = IkeSpis { initiator: offer.spi, responder };
-        self.go_on(cx, Wanted::Ike(PlannedIke { suite, spis, epoch: offer.epoch }, offer.rival), series, content)
+        let series = Series::new(Nonces { initiator: nonce, responder: theirs }, shared, &suite.additional);
+        let spis = IkeSpis { initiator: spi, responder };
+        self.go_on(cx, Wanted::Ike(PlannedIke { suite, spis, epoch }, rival), series, content)
     }
 
     /// Waits before a successor is asked for again. The SA stays meanwhile, but not for long.

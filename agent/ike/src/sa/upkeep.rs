@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, SaEvent};
 
 use super::auth_lifetime::SHORTEST;
@@ -37,6 +38,9 @@ const TURN: Duration = Duration::from_secs(3);
 
 /// Two pairs of one rule stand side by side this long at most.
 const TIDY: Duration = Duration::from_secs(20);
+
+/// Two IKE SAs stand side by side this long at most, while the new one gets its child SAs.
+const OVERLAP: Duration = Duration::from_secs(20);
 
 /// A proof that ends sooner is not asked for again.
 const SHORTEST_PROOF: Duration = Duration::from_secs(60);
@@ -100,7 +104,8 @@ impl Established {
             Stage::Closing => return vec![(self.since, Step::Close)],
             // The peer may not know the one that has taken its place yet, but it must find us all the same.
             Stage::Replaced(until) => return errand.into_iter().chain([(until, Step::Close)]).collect(),
-            Stage::Undecided => return Vec::new(),
+            // The offer that decides is answered or given up before; nothing waits for ever.
+            Stage::Undecided => return vec![(self.since + GRACE, Step::Close)],
             Stage::Standing => {}
         }
         let peer = &self.parts.peer;
@@ -175,6 +180,19 @@ impl Established {
     /// Lets another SA take this one's place; the peer deletes it, or we do after a while.
     pub(crate) fn give_way(&mut self, now: Instant) {
         self.stage = Stage::Replaced(now + GRACE);
+    }
+
+    /// Lets another SA take this one's place and deletes it: at once, or after the time that the other needs to make the pairs
+    /// which it does not have yet.
+    pub(crate) fn make_room(&mut self, now: Instant, heir: &Self) {
+        let held = |rule: &Name| heir.children.iter().any(|c| c.config.rule == *rule && c.waiting.is_none());
+        let whole = self.children.iter().all(|c| c.delete_at.is_some() || held(&c.config.rule));
+        self.stage = if whole { Stage::Closing } else { Stage::Replaced(now + OVERLAP) };
+    }
+
+    /// Goes once the SA that is in use has had the time to make the pairs that this one holds: whoever made it deletes it.
+    pub(crate) fn step_aside(&mut self, now: Instant) {
+        self.stage = Stage::Replaced(now + if self.parts.initiator { OVERLAP } else { GRACE });
     }
 
     /// Deletes the SA with the next request.

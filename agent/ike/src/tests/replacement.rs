@@ -415,3 +415,60 @@ fn narrowing_keeps_the_first_choice_of_the_initiator() {
     assert!(narrowed.iter().any(|ts| ts.covers(&asked[0])), "{narrowed:?}");
     assert!(narrowed.iter().all(|ts| asked[1].covers(ts)), "{narrowed:?}");
 }
+
+#[test]
+fn a_public_value_that_is_none_is_answered_like_every_request() {
+    let mut puppet = Puppet::initiates();
+    for request in [child_request(0x7000, None), ike_request()] {
+        let weak = request.into_iter().map(|payload| match payload {
+            // A point of low order, with which every secret would be the same.
+            Payload::KeyExchange(ke) => Payload::KeyExchange(KeyExchangeData { data: vec![0; ke.data.len()], ..ke }),
+            other => other,
+        });
+        let answer = puppet.request(CREATE, &weak.collect::<Vec<_>>());
+        assert_eq!(notifies(&answer), [NotifyType::INVALID_SYNTAX]);
+    }
+    assert_eq!((puppet.stage.node.endpoint.sa_count(), puppet.stage.node.inbound.len()), (1, 1));
+    let answer = puppet.request(CREATE, &child_request(0x7000, None));
+    assert!(types(&answer).contains(&PayloadType::SA), "the next request is taken: {answer:?}");
+}
+
+/// We have asked for a successor of the IKE SA, and so has the peer, which we have answered: the answer to us is to decide.
+fn crossed() -> (Puppet, Header, Vec<Payload>, IkeSpi) {
+    let (mut puppet, header, payloads) = asked_for_an_ike_sa();
+    let answer = Content::read(puppet.request(CREATE, &ike_request())).unwrap();
+    let theirs = answer.proposals.unwrap()[0].spi.ike().unwrap();
+    assert_eq!(puppet.stage.node.endpoint.sa_count(), 2);
+    (puppet, header, payloads, theirs)
+}
+
+#[test]
+fn a_useless_answer_to_our_offer_leaves_the_sa_that_the_peer_has_made_in_use() {
+    let (mut puppet, header, payloads, theirs) = crossed();
+    let offer = Content::read(payloads).unwrap().proposals.unwrap();
+    let chosen = proposal::choose_ike(&profile(), &offer).unwrap();
+    let answer = chosen.suite.answer(chosen.number, SpiField::Ike(IkeSpi(0xdef)));
+    puppet.respond(CREATE, header.message_id, &[Payload::SecurityAssociation(vec![answer])]);
+    let status = puppet.stage.node.endpoint.status();
+    assert_eq!((status.len(), status[0].spis.responder, status[0].children.len()), (1, theirs, 1));
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_leaves_the_sa_that_the_peer_has_made_in_use() {
+    let (mut puppet, header, _, theirs) = crossed();
+    let twice = [Payload::Nonce(nonce(1)), Payload::Nonce(nonce(2))];
+    puppet.respond(CREATE, header.message_id, &twice);
+    let endpoint = &puppet.stage.node.endpoint;
+    assert_eq!((endpoint.status()[0].spis.responder, endpoint.sa_count()), (theirs, 1));
+}
+
+#[test]
+fn a_peer_that_is_no_longer_wanted_leaves_no_sa_behind_that_nothing_decides_on() {
+    let (mut puppet, ..) = crossed();
+    puppet.stage.node.endpoint.configure(puppet.stage.now, vec![]);
+    for _ in 0..60 {
+        puppet.stage.wait(Duration::from_secs(5));
+    }
+    let endpoint = &puppet.stage.node.endpoint;
+    assert_eq!((endpoint.sa_count(), endpoint.next_timeout()), (0, None));
+}
