@@ -31,7 +31,7 @@ impl World {
     }
 
     fn deliver_copy(&mut self, to: usize, path: UdpPath, copy: &[u8], what: &str) {
-        let (now, endpoint) = (self.now, &mut self.nodes[to].endpoint);
+        let (now, endpoint) = (self.now_at(to), &mut self.nodes[to].endpoint);
         let before = (endpoint.status(), endpoint.sa_count(), endpoint.next_timeout(), total(endpoint.counters()) + 1);
         endpoint.handle_datagram(now, path, copy);
         let after = (endpoint.status(), endpoint.sa_count(), endpoint.next_timeout(), total(endpoint.counters()));

@@ -1,7 +1,6 @@
 //! A world of endpoints in virtual time: IKE messages are lost, delayed and reordered, packets are only delayed.
 //!
-//! Packets flow all the time between nodes that hold an outbound SA. One that arrives where its SPI is unknown is lost: that
-//! is what no rekey may cause.
+//! What must hold all the time is checked whenever something changes: see `flows.rs` for packets, `nonces.rs` for keys.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -18,6 +17,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::authority::Authority;
+use super::flows::Flows;
+use super::nonces::Nonces;
 
 /// How the network treats IKE messages.
 #[derive(Clone, Copy)]
@@ -36,10 +37,14 @@ pub(crate) struct Node {
     pub(crate) peers: Vec<PeerConfig>,
     pub(crate) inbound: BTreeMap<u32, ChildSa>,
     pub(crate) outbound: BTreeMap<Name, ChildSa>,
-    used: BTreeSet<ChildId>,
+    pub(crate) used: BTreeSet<ChildId>,
     /// Outbound halves that were given up.
     given_up: BTreeSet<ChildId>,
+    /// IKE SAs that were lost.
+    pub(crate) downs: usize,
     address: IpAddr,
+    /// What the wall clock of the node shows, against the right one.
+    clock: i64,
     /// The port that a NAT shows for port 4500 of the node, where there is one.
     nat: Option<u16>,
     /// When its endpoint wants to be woken.
@@ -55,9 +60,20 @@ struct Flight {
     arrival: Arrival,
 }
 
-enum Arrival {
-    Message { path: UdpPath, datagram: Vec<u8> },
-    Packet { spi: u32 },
+pub(crate) enum Arrival {
+    Message {
+        path: UdpPath,
+        datagram: Vec<u8>,
+    },
+    /// A packet of an SA.
+    Packet {
+        spi: u32,
+    },
+    /// The moment at which the node sends the next packet of a rule with this pair.
+    Turn {
+        rule: Name,
+        id: ChildId,
+    },
 }
 
 /// All of them.
@@ -65,23 +81,23 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
-    pub(crate) packets_sent: u64,
-    pub(crate) packets_lost: Vec<String>,
+    pub(crate) flows: Flows,
     /// Pairs of nodes, the lower first, between which nothing passes.
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Whether an attacker is on the path.
     pub(crate) assailed: bool,
+    nonces: Nonces,
     rng: StdRng,
     wire: BinaryHeap<Flight>,
     timers: BTreeSet<(Instant, usize)>,
     indices: BTreeMap<IpAddr, usize>,
     count: u64,
-    next_packets: Instant,
-    packet_every: Duration,
 }
 
-/// Packets that a node sends in a second to each other, times the number of nodes.
-const PACKETS: u32 = 200;
+/// The shortest delay of a message or packet.
+pub(crate) const LEAST_DELAY: Duration = Duration::from_millis(1);
+/// More IKE SAs than a node may hold for one peer, however things cross.
+const MOST_SAS: usize = 12;
 
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
@@ -155,7 +171,9 @@ impl World {
                 outbound,
                 used,
                 given_up,
+                downs: 0,
                 address: address(index),
+                clock: 0,
                 nat: None,
                 due: None,
             }
@@ -164,8 +182,8 @@ impl World {
             nodes: nodes.collect(),
             now,
             network,
-            packets_sent: 0,
-            packets_lost: vec![],
+            flows: Flows::default(),
+            nonces: Nonces::default(),
             cut: BTreeSet::new(),
             assailed: false,
             rng,
@@ -173,23 +191,30 @@ impl World {
             timers: BTreeSet::new(),
             indices: (0..count).map(|index| (address(index), index)).collect(),
             count: 0,
-            next_packets: now.instant,
-            packet_every: Duration::from_secs(1) * u32::try_from(count).unwrap() / PACKETS,
         }
+    }
+
+    /// Returns the present as a node sees it.
+    pub(crate) fn now_at(&self, node: usize) -> Now {
+        Now { unix: self.now.unix.saturating_add_signed(self.nodes[node].clock), ..self.now }
+    }
+
+    /// Has the wall clock of a node jump by some seconds.
+    pub(crate) fn jump(&mut self, node: usize, seconds: i64) {
+        self.nodes[node].clock += seconds;
     }
 
     /// Gives a node its peers.
     pub(crate) fn configure(&mut self, node: usize, peers: Vec<PeerConfig>) {
         self.nodes[node].peers.clone_from(&peers);
-        self.nodes[node].endpoint.configure(self.now, peers);
+        let now = self.now_at(node);
+        self.nodes[node].endpoint.configure(now, peers);
         self.collect(node);
     }
 
-    /// Lets everything come to rest that waits for a peer that says no more; packets flow slowly meanwhile.
+    /// Lets everything come to rest that waits for a peer that says no more.
     pub(crate) fn rest(&mut self) {
-        let every = std::mem::replace(&mut self.packet_every, Duration::from_secs(5));
         self.run(Duration::from_secs(300));
-        self.packet_every = every;
     }
 
     /// Lets time pass.
@@ -198,21 +223,17 @@ impl World {
         loop {
             let timer = self.timers.first().map(|(at, _)| *at);
             let arrival = self.wire.peek().map(|flight| flight.at);
-            let next = timer.into_iter().chain(arrival).fold(self.next_packets, Instant::min);
-            if next > end {
+            let Some(next) = timer.into_iter().chain(arrival).min().filter(|next| *next <= end) else {
                 self.now.instant = end;
                 return;
-            }
+            };
             self.now.instant = self.now.instant.max(next);
             self.arrive();
             let due: Vec<_> = self.timers.range(..=(self.now.instant, usize::MAX)).map(|(_, node)| *node).collect();
             for node in due {
-                self.nodes[node].endpoint.handle_timeout(self.now);
+                let now = self.now_at(node);
+                self.nodes[node].endpoint.handle_timeout(now);
                 self.collect(node);
-            }
-            if self.next_packets <= self.now.instant {
-                self.next_packets = self.now.instant + self.packet_every;
-                self.send_packets();
             }
         }
     }
@@ -225,24 +246,13 @@ impl World {
                     if self.assailed {
                         self.assail(to, path, &datagram);
                     }
-                    self.nodes[to].endpoint.handle_datagram(self.now, path, &datagram);
+                    let now = self.now_at(to);
+                    self.nodes[to].endpoint.handle_datagram(now, path, &datagram);
                     self.collect(to);
                 }
                 Arrival::Packet { spi } => self.receive(to, spi),
+                Arrival::Turn { rule, id } => self.send_packet(to, &rule, id),
             }
-        }
-    }
-
-    fn receive(&mut self, to: usize, spi: u32) {
-        let node = &mut self.nodes[to];
-        match node.inbound.get(&spi) {
-            Some(sa) => {
-                if node.used.insert(sa.id) {
-                    node.endpoint.handle_event(self.now, &SaEvent::FirstAuthentic(sa.id));
-                    self.collect(to);
-                }
-            }
-            None => self.packets_lost.push(format!("packet of SPI {spi:08x} at node {to}")),
         }
     }
 
@@ -260,11 +270,12 @@ impl World {
         self.nodes[node].outbound.clear();
         self.nodes[node].used.clear();
         self.nodes[node].given_up.clear();
+        self.flows.forget(node);
         let peers = self.nodes[node].peers.clone();
         self.configure(node, peers);
     }
 
-    fn is_cut(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn is_cut(&self, one: usize, other: usize) -> bool {
         self.cut.contains(&(one.min(other), one.max(other)))
     }
 
@@ -283,30 +294,16 @@ impl World {
         Some(seen)
     }
 
-    fn send_packets(&mut self) {
-        for from in 0..self.nodes.len() {
-            let sas: Vec<_> =
-                self.nodes[from].outbound.values().map(|sa| (sa.path.remote.ip(), sa.transform.spi().get())).collect();
-            for (to, spi) in sas {
-                self.packets_sent += 1;
-                let delay = self.delay();
-                let to = self.index(to);
-                if !self.is_cut(from, to) {
-                    self.put(delay, to, Arrival::Packet { spi });
-                }
-            }
-        }
-    }
-
-    fn index(&self, address: IpAddr) -> usize {
+    pub(crate) fn index(&self, address: IpAddr) -> usize {
         *self.indices.get(&address).expect("every address is a node's")
     }
 
-    fn delay(&mut self) -> Duration {
-        Duration::from_micros(self.rng.random_range(1_000..=self.network.delay.as_micros().try_into().unwrap()))
+    pub(crate) fn delay(&mut self) -> Duration {
+        let most = self.network.delay.as_micros().try_into().unwrap();
+        Duration::from_micros(self.rng.random_range(LEAST_DELAY.as_micros().try_into().unwrap()..=most))
     }
 
-    fn put(&mut self, delay: Duration, to: usize, arrival: Arrival) {
+    pub(crate) fn put(&mut self, delay: Duration, to: usize, arrival: Arrival) {
         self.count += 1;
         self.wire.push(Flight { at: self.now.instant + delay, number: self.count, to, arrival });
     }
@@ -316,27 +313,33 @@ impl World {
         while let Some(output) = self.nodes[node].endpoint.poll_output() {
             match output {
                 Output::Transmit { path, datagram } => self.transmit(path, &datagram),
-                Output::InstallInbound(sa) => _ = self.nodes[node].inbound.insert(sa.0.transform.spi().get(), sa.0),
+                Output::InstallInbound(sa) => {
+                    let before = self.nodes[node].inbound.insert(sa.0.transform.spi().get(), sa.0);
+                    assert!(before.is_none(), "node {node} installs an SPI twice");
+                }
                 Output::UseOutbound(sa) => {
-                    let node = &mut self.nodes[node];
                     assert!(
-                        !node.given_up.contains(&sa.0.id),
+                        !self.nodes[node].given_up.contains(&sa.0.id),
                         "a key that was given up is used again: its nonces repeat"
                     );
-                    node.outbound.insert(sa.0.rule.clone(), sa.0);
+                    self.nonces.seals(node, &sa.0);
+                    self.use_outbound(node, sa.0);
                 }
-                Output::Remove(id, Direction::Inbound) => self.nodes[node].inbound.retain(|_, sa| sa.id != id),
+                Output::Remove(id, Direction::Inbound) => self.remove_inbound(node, id),
                 Output::Remove(id, Direction::Outbound) => {
                     self.nodes[node].given_up.insert(id);
-                    self.nodes[node].outbound.retain(|_, sa| sa.id != id);
+                    self.stop_sending(node, id);
                 }
-                Output::Up(..) | Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
+                Output::Down(..) => self.nodes[node].downs += 1,
+                Output::Up(..) | Output::Replaced(..) | Output::TurnedAway(..) => {}
                 Output::MovePath(..) | Output::Addresses(..) | Output::Door(_) => {}
                 Output::Keylog(_) | Output::ChildRefused { .. } => {}
                 // Nothing is counted here, so every pair counts as idle.
                 Output::Moved { .. } | Output::Keepalive(_) | Output::Measure(_) => {}
             }
         }
+        let (held, peers) = (self.nodes[node].endpoint.sa_count(), self.nodes[node].peers.len());
+        assert!(held <= MOST_SAS * peers.max(1), "node {node} holds {held} IKE SAs for {peers} peers");
         let due = self.nodes[node].endpoint.next_timeout().map(|(at, _)| at);
         let before = std::mem::replace(&mut self.nodes[node].due, due);
         if before != due {
@@ -346,6 +349,7 @@ impl World {
     }
 
     fn transmit(&mut self, path: UdpPath, datagram: &[u8]) {
+        self.nonces.sealed(datagram);
         let copies = if self.rng.random_bool(self.network.loss) {
             0
         } else {
@@ -407,6 +411,7 @@ impl PartialEq for Flight {
 
 impl Eq for Flight {}
 
-fn keymat(sa: &ChildSa) -> &[u8] {
+/// Returns the key that packets are sealed with.
+pub(crate) fn keymat(sa: &ChildSa) -> &[u8] {
     sa.transform.esp().unwrap().keymat.expose()
 }
