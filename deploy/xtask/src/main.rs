@@ -1,8 +1,9 @@
-//! Developer commands: `cargo bench-handshake`, `cargo compliance`, `cargo demo`, `cargo verify`.
+//! Developer commands: `cargo bench-handshake`, `cargo compliance`, `cargo demo`, `cargo fuzz-all`, `cargo verify`.
 
 mod bench;
 mod compliance;
 mod demo;
+mod fuzz;
 mod structure;
 mod suite;
 mod tools;
@@ -22,6 +23,8 @@ enum Command {
     Compliance,
     /// Shows a whole mesh on this machine.
     Demo(demo::Options),
+    /// Runs the fuzz targets under libFuzzer.
+    Fuzz(fuzz::Options),
     /// Runs every check that the project has.
     Verify(verify::Options),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Command::BenchHandshake(options) => bench::run("espalier-bench-handshake", &options),
         Command::Compliance => compliance::run(),
         Command::Demo(options) => demo::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Verify(options) => verify::run(&options),
     };
     match outcome {

@@ -9,17 +9,18 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Crates of ours that each crate may depend on. A crate that is not listed may use all but the binaries.
-const OURS: [(&str, &[&str]); 7] = [
+const OURS: [(&str, &[&str]); 8] = [
     ("espalier-model", &[]),
     ("espalier-crypto", &["espalier-model"]),
     ("espalier-ike", &["espalier-model", "espalier-crypto"]),
     ("espalier-esp", &["espalier-model", "espalier-crypto"]),
     ("espalier-sys", &["espalier-model"]),
+    ("espalier-fuzz", &["espalier-model", "espalier-crypto", "espalier-ike", "espalier-esp"]),
     ("espalier-proto", &["espalier-model"]),
     ("espalier-api", &["espalier-model"]),
 ];
 /// Crates that only these of ours may depend on, outside tests.
-const KEPT_TO: [(&str, &[&str]); 8] = [
+const KEPT_TO: [(&str, &[&str]); 10] = [
     ("sqlx", &["espalier-controller"]),
     ("axum", &["espalier-controller"]),
     ("tonic", &["espalier-controller", "espalier-agent", "espalier-proto"]),
@@ -28,6 +29,8 @@ const KEPT_TO: [(&str, &[&str]); 8] = [
     ("libc", &["espalier-sys"]),
     ("tokio", &["espalier-agent", "espalier-controller", "espalier-e2e"]),
     ("espalier-agent", &["espalier-e2e"]),
+    ("espalier-fuzz", &[]),
+    ("libfuzzer-sys", &["espalier-fuzz"]),
 ];
 const TOP_LEVEL: [&str; 8] =
     ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "agent", "controller", "deploy", "proto"];

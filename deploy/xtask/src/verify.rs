@@ -78,6 +78,12 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
         if options.long {
             suites.push(flood()?);
+            suites.push(cargo(
+                "fuzz",
+                minutes(150),
+                &["run", "--release", "--quiet", "--package", "xtask", "--", "fuzz"],
+                &[],
+            )?);
         }
         suites.push(cargo("readme", minutes(2), &e2e("readme"), &[])?);
         suites.push(cargo("mesh", minutes(5), &e2e("mesh"), &[])?);

@@ -311,7 +311,8 @@ impl Endpoint {
             //= RFC 7296 §2.8.1: of two SAs made at once the one with the lowest nonce goes
             let new_loses = new.parts.lowest < old.parts.lowest;
             match (new_loses, old.parts.initiator) {
-                (false, true) => old.make_room(now.instant, &new),
+                // The peer may still wait for our proof: what it uses meanwhile stays.
+                (false, true) => old.step_aside(now.instant),
                 (false, false) => old.give_way(now.instant),
                 (true, _) if new.parts.initiator => new.begin_close(),
                 (true, _) => new.give_way(now.instant),

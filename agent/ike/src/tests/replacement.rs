@@ -420,10 +420,10 @@ fn narrowing_keeps_the_first_choice_of_the_initiator() {
 fn a_public_value_that_is_none_is_answered_like_every_request() {
     let mut puppet = Puppet::initiates();
     for request in [child_request(0x7000, None), ike_request()] {
-        let weak = request.into_iter().map(|payload| match payload {
+        let weak = request.into_iter().map(|payload| {
             // A point of low order, with which every secret would be the same.
-            Payload::KeyExchange(ke) => Payload::KeyExchange(KeyExchangeData { data: vec![0; ke.data.len()], ..ke }),
-            other => other,
+            let Payload::KeyExchange(ke) = payload else { return payload };
+            Payload::KeyExchange(KeyExchangeData { data: vec![0; ke.data.len()], ..ke })
         });
         let answer = puppet.request(CREATE, &weak.collect::<Vec<_>>());
         assert_eq!(notifies(&answer), [NotifyType::INVALID_SYNTAX]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use espalier_ike::{Auth, ChildConfig, Endpoint, EndpointConfig, LocalIdentity, Now, Output, PeerConfig};
 use espalier_model::identity::{Identity, Name};
 use espalier_model::profile::Profile;
-use espalier_model::sa::{ChildId, ChildSa, Direction, SaEvent, UdpPath};
+use espalier_model::sa::{ChildId, ChildSa, Direction, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use rand::rngs::StdRng;

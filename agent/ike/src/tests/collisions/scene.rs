@@ -184,7 +184,7 @@ fn config(side: usize, initiate: bool, rules: &[&str]) -> PeerConfig {
             vec![espalier_model::selector::TrafficSelector::from_net(protocol, ports, net)]
         };
         let (local, remote) = (net(side), net(1 - side));
-        ChildConfig { rule: rule.parse().unwrap(), local, remote, profile: profile.clone(), ..template.clone() }
+        ChildConfig { rule: rule.parse().unwrap(), local, remote, profile: profile.clone() }
     }));
     PeerConfig { initiate, profile, ..config }
 }
