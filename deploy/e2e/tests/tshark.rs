@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use espalier_e2e::agent::{Agent, shared_key_plan, with_lifetimes};
+use espalier_e2e::agent::{Agent, shared_key_plan, with_lifetimes, with_profile};
 use espalier_e2e::lab::{Lab, UPLINK};
 use espalier_e2e::ping::ping;
 use espalier_e2e::program::output;
@@ -29,9 +29,8 @@ fn tshark_reads_ike_and_esp_with_the_key_log() {
     let capture = Capture::start(&one.namespace, UPLINK, Some(&file)).unwrap();
     let keys = lab.folder().join("keys");
     // Wireshark 4.0 does not know of sequence numbers of 64 bits.
-    let plan = |host, peer| {
-        with_lifetimes(&shared_key_plan(host, &[peer], true).unwrap(), 5, 2).replace(" }\n", ", esn: off }\n")
-    };
+    let plan =
+        |host, peer| with_profile(&with_lifetimes(&shared_key_plan(host, &[peer], true).unwrap(), 5, 2), "esn: off");
     let mut near = Agent::start(one, &plan(one, other), &["--keylog", keys.to_str().unwrap()]).unwrap();
     let _far = Agent::start(other, &plan(other, one), &[]).unwrap();
     near.await_log("IKE SA replaced", 1).unwrap();
