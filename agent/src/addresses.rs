@@ -51,21 +51,20 @@ impl Addresses {
         let mut ranked: Vec<&Rule> = plan.rules.iter().collect();
         ranked.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let mut names = free_names(plan);
-        let mut rules = Vec::with_capacity(2 * ranked.len());
-        for (place, rule) in (0..i32::MAX / 2).zip(ranked) {
-            let priority = -2 * place;
+        let (mut rules, mut rests) = (Vec::with_capacity(2 * ranked.len()), Vec::new());
+        for rule in ranked {
             let Some(narrowed) = self.narrowed(plan, rule) else {
-                rules.push(Rule { priority, ..rule.clone() });
+                rules.append(&mut rests);
+                rules.push(rule.clone());
                 continue;
             };
-            rules.push(Rule { priority, ..narrowed });
-            rules.extend(names.next().map(|name| Rule {
-                name,
-                priority: priority - 1,
-                action: Action::Drop,
-                peer: None,
-                ..rule.clone()
-            }));
+            rules.push(narrowed);
+            // After the next peers of one pool, whose addresses are in the rest of this one's.
+            rests.extend(names.next().map(|name| Rule { name, action: Action::Drop, peer: None, ..rule.clone() }));
+        }
+        rules.append(&mut rests);
+        for (place, rule) in (0..i32::MAX).zip(&mut rules) {
+            rule.priority = -place;
         }
         rules
     }
