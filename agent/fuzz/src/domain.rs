@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use espalier_ike::{Auth, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};
 use espalier_model::identity::{Identity, Name};
-use espalier_model::profile::Profile;
+use espalier_model::profile::{AdditionalKeyExchanges, Profile};
 use espalier_model::sa::{ChildSa, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
@@ -46,9 +46,17 @@ pub(crate) fn selectors(side: usize, rule: usize) -> Vec<TrafficSelector> {
     (0..count).map(|n| TrafficSelector::from_net(Protocol::Any, PortRange::ANY, net(n))).collect()
 }
 
-/// Returns a profile that has one cipher for IKE, so that keys which are given out are of this one.
+/// Returns a profile that has one cipher for IKE, so that keys which are given out are of this one, and no additional key
+/// exchanges, which take most of the time.
 pub(crate) fn profile(encryption: IkeEncryption) -> Profile {
-    Profile { ike_encryption: vec![encryption], ..Profile::standard("default".parse().unwrap()) }
+    let additional_key_exchange = AdditionalKeyExchanges::NONE;
+    let standard = Profile::standard("default".parse().unwrap());
+    Profile { ike_encryption: vec![encryption], additional_key_exchange, ..standard }
+}
+
+/// Gives a profile additional key exchanges.
+pub(crate) fn make_hybrid(profile: &mut Profile) {
+    profile.additional_key_exchange = AdditionalKeyExchanges::standard();
 }
 
 /// Returns how an end sees the other, with some rules.

@@ -42,6 +42,9 @@ impl Wanted {
                 (profile.ike_rekey_seconds, profile.child_rekey_seconds) = (60, 20);
             }
             profile.childless = forms & (1 << side) != 0;
+            if forms & (8 << side) != 0 {
+                domain::make_hybrid(profile);
+            }
         }
         let rules = if menu & 0x20 != 0 { vec![0, 1] } else { vec![0] };
         let rules = if menu & 0x40 != 0 { vec![2] } else { rules };
@@ -100,6 +103,8 @@ fn heal(pair: &mut Pair, wanted: &mut Wanted) {
     let rules = wanted.rules[0].clone();
     let rules = if rules.is_empty() { vec![0] } else { rules };
     let epoch = *wanted.epochs.iter().max().unwrap();
+    // An end that demands additional key exchanges has nothing to do with one that has none.
+    wanted.profiles[1].additional_key_exchange = wanted.profiles[0].additional_key_exchange.clone();
     for side in [0, 1] {
         wanted.rules[side].clone_from(&rules);
         wanted.epochs[side] = epoch;

@@ -38,6 +38,9 @@ pub fn target(data: &[u8]) {
     if menu & 1 != 0 {
         (profile.ike_rekey_seconds, profile.child_rekey_seconds) = (60, 20);
     }
+    if forms & 8 != 0 {
+        domain::make_hybrid(&mut profile);
+    }
     let rules = [vec![0], vec![0, 1], vec![2], vec![]][usize::from(menu >> 1) % 4].clone();
     let mut forger = Forger { counter: 1 << 40, stranger: menu & 0x80 != 0, rules };
     let mut pair = Pair::new(encryption);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use espalier_ike::keymat::IkeSpis;
 use espalier_ike::wire::header::HEADER_LEN;
-use espalier_ike::wire::{Header, PayloadType};
+use espalier_ike::wire::{ExchangeType, Header, PayloadType};
 use espalier_ike::{Counters, Endpoint, Now, Output, PeerConfig};
 use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, ChildSa, Direction, SaEvent, UdpPath};
@@ -43,8 +43,8 @@ pub(crate) struct Pair {
     /// Keys of the IKE SAs so far.
     pub(crate) keys: BTreeMap<(u64, u64), SaKeys>,
     encryption: IkeEncryption,
-    /// What was sealed under each key and IV.
-    sealed: BTreeMap<(IkeSpis, bool, [u8; 8]), Vec<u8>>,
+    /// What was sealed by each end of an SA, in each turn of its keys, under each IV.
+    sealed: BTreeMap<(IkeSpis, bool, u32, [u8; 8]), Vec<u8>>,
     seeds: u8,
     /// What was sent, where it is wanted.
     pub(crate) log: Option<Vec<Vec<u8>>>,
@@ -184,7 +184,9 @@ impl Pair {
         };
         let spis = IkeSpis { initiator: header.initiator_spi, responder: header.responder_spi };
         let iv = *datagram[HEADER_LEN + clear..].first_chunk().unwrap();
-        let before = self.sealed.entry((spis, header.flags.initiator, iv)).or_insert_with(|| datagram.to_vec());
+        // Each IKE_INTERMEDIATE exchange has the last message under the keys of its turn.
+        let turn = if header.exchange == ExchangeType::IKE_INTERMEDIATE { header.message_id } else { 0 };
+        let before = self.sealed.entry((spis, header.flags.initiator, turn, iv)).or_insert_with(|| datagram.to_vec());
         assert!(before == datagram, "two messages under one key and IV: {header:?}");
     }
 

@@ -40,7 +40,8 @@ fn exchanges() -> Vec<Message> {
         (IkeEncryption::Aes256Gcm16, false, &[0, 1][..]),
         (IkeEncryption::Aes256Gcm16, true, &[2]),
         (IkeEncryption::Aes128CbcSha256, true, &[0]),
-        (IkeEncryption::ChaCha20Poly1305, false, &[]),
+        (IkeEncryption::ChaCha20Poly1305, false, &[0, 1]),
+        (IkeEncryption::Aes256Gcm16, false, &[]),
     ];
     forms.into_iter().flat_map(|(encryption, contrary, rules)| exchange(encryption, contrary, rules)).collect()
 }
@@ -50,6 +51,9 @@ fn exchange(encryption: IkeEncryption, contrary: bool, rules: &[usize]) -> Vec<M
     let mut pair = Pair::new(encryption);
     pair.log = Some(Vec::new());
     let mut profile = domain::profile(encryption);
+    if encryption == IkeEncryption::ChaCha20Poly1305 {
+        domain::make_hybrid(&mut profile);
+    }
     pair.configure(1, vec![domain::peer(1, &profile, rules)]);
     if contrary {
         profile.key_exchange = vec![KeyExchange::P256, KeyExchange::X25519];
@@ -117,7 +121,7 @@ fn schedules() -> Vec<Vec<u8>> {
     for menu in [0, 1, 2, 4, 8, 0x10, 0x1c, 0x20, 0x40, 0x7f] {
         all.push(handshake(menu, menu % 3));
     }
-    all.extend((1..8).map(|forms| formed(0, 0, forms)));
+    all.extend((1..32).map(|forms| formed(0, 0, forms)));
     for (number, step) in (0_u8..).zip(steps) {
         let menu = [0x00, 0x10, 0x20, 0x40][usize::from(number) % 4];
         all.push([handshake(menu, 0), step.to_vec(), DELIVER.repeat(3), step.to_vec(), DELIVER.repeat(3)].concat());

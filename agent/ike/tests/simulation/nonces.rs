@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use espalier_ike::wire::header::HEADER_LEN;
-use espalier_ike::wire::{Header, PayloadType};
+use espalier_ike::wire::{ExchangeType, Header, PayloadType};
 use espalier_model::sa::{ChildId, ChildSa};
 
 use super::world::keymat;
@@ -12,8 +12,8 @@ use super::world::keymat;
 /// What was sealed so far.
 #[derive(Default)]
 pub(crate) struct Nonces {
-    /// The hash of each message by the SPIs of its SA, its direction and its IV.
-    messages: HashMap<(u64, u64, bool, [u8; 8]), u64>,
+    /// The hash of each message by the SPIs of its SA, its direction, its keys' turn and its IV.
+    messages: HashMap<(u64, u64, bool, u32, [u8; 8]), u64>,
     /// The sender and the pair of each key for packets.
     packets: HashMap<Vec<u8>, (usize, ChildId)>,
 }
@@ -30,7 +30,9 @@ impl Nonces {
         let iv = *datagram[clear..].first_chunk().unwrap();
         let mut hasher = DefaultHasher::new();
         datagram.hash(&mut hasher);
-        let key = (header.initiator_spi.0, header.responder_spi.0, header.flags.initiator, iv);
+        // Each IKE_INTERMEDIATE exchange has the last message under the keys of its turn.
+        let turn = if header.exchange == ExchangeType::IKE_INTERMEDIATE { header.message_id } else { 0 };
+        let key = (header.initiator_spi.0, header.responder_spi.0, header.flags.initiator, turn, iv);
         let before = *self.messages.entry(key).or_insert_with(|| hasher.finish());
         assert_eq!(before, hasher.finish(), "two messages under one key and IV: {header:?}");
     }
