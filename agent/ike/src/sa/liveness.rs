@@ -133,6 +133,7 @@ impl Established {
         if !self.children.is_empty() {
             signs.push((measure, Sign::Measure));
         }
+        //= RFC 7296 §2.23: keepalives go out while nothing else does
         //= RFC 3948 §4: only the end behind the NAT sends keepalives, and only while it sends nothing else
         signs.extend(nat.then_some((vitals.sent + KEEPALIVE, Sign::Keepalive)));
         signs.push((vitals.suspected.unwrap_or(ask + ANSWER), Sign::Ask));

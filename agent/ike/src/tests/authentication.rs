@@ -7,7 +7,9 @@ use super::puppet::{Puppet, Stage, notifies, types};
 use super::*;
 use crate::content::Content;
 use crate::wire::cp::{Attribute, Configuration};
-use crate::wire::{ConfigurationType, ExchangeType, Identification, NotifyType, Payload, PayloadType, TransformType};
+use crate::wire::{
+    ConfigurationType, ExchangeType, Identification, Notify, NotifyType, Payload, PayloadType, TransformType,
+};
 
 /// Returns the types of payloads without notifications, whose place is free.
 fn order(payloads: &[Payload]) -> Vec<PayloadType> {
@@ -40,6 +42,17 @@ fn an_answer_has_its_payloads_in_order() {
     use PayloadType as P;
     assert_eq!(order(&answer), [P::IDR, P::AUTH, P::SA, P::TSI, P::TSR]);
     assert_eq!(puppet.stage.node.up, 1);
+}
+
+#[test]
+fn both_ends_say_without_any_data_that_they_move() {
+    let says = Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED, vec![]));
+    let (_, _, asked) = Puppet::called_by(Stage::new(0, peer(0, psk("secret"))));
+    assert!(asked.contains(&says), "{asked:?}");
+    let (_, answer) = authenticate(|payloads| payloads.push(says.clone()));
+    assert!(answer.contains(&says), "{answer:?}");
+    let (_, answer) = authenticate(|_| {});
+    assert!(!answer.contains(&says), "the initiator has not said so");
 }
 
 #[test]
