@@ -184,7 +184,7 @@ impl Node {
             Output::UseOutbound(sa) => {
                 let (form, spi) = (sa.0.form(), sa.0.transform.spi());
                 let (suite, mode, esn, around) = (form.suite(), form.mode, form.esn, form.around());
-                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, %spi, suite, %mode, esn, around, "child SA in use");
+                tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, %spi, %suite, %mode, esn, %around, "child SA in use");
                 report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),

@@ -6,6 +6,7 @@ mod algorithms;
 mod authentication;
 mod childless;
 mod failures;
+mod forms;
 mod fragments;
 mod hybrid;
 mod mobike;
