@@ -139,7 +139,7 @@ fn peers_of_one_pool_have_each_their_own_address_and_their_own_packets() {
 #[test]
 fn a_pool_with_nothing_left_refuses_by_name() {
     let files = Files::virtual_addresses(GIVES)
-        .plan("prefixes: [10.3.0.0/24, \"fd00:3::/64\"]", "prefixes: [10.3.0.7/32], except: [10.3.0.7]");
+        .plan("prefixes: [10.3.0.0/24, \"fd00:3::/64\"]", "prefixes: [10.3.0.7/32]\n        except: [10.3.0.7]");
     assert_told(files, "INTERNAL_ADDRESS_FAILURE");
 }
 

@@ -32,6 +32,6 @@ fn a_gateway_that_never_does_so_gets_the_child_at_once() {
 fn an_agent_that_does_not_say_so_is_turned_away_by_a_gateway_that_forces_it() {
     let scene = gateway("force", false);
     let mut agent = scene.agent(By::Agent);
-    agent.await_log("IKE SA down", 1).unwrap();
+    agent.await_log("peer answers INVALID_SYNTAX", 1).unwrap();
     assert!(scene.swan.log().contains("peer did not initiate a childless IKE_SA"), "{}", scene.swan.log());
 }

@@ -4,19 +4,6 @@ use std::time::Duration;
 
 use crate::scene::{By, Files, Papers, assert_nothing_lost};
 
-/// The gateway tells the agent by when it wants a new proof.
-#[test]
-fn an_agent_that_is_told_to_prove_itself_anew_loses_nothing() {
-    let files = Files::certificates(Papers::usual());
-    let scene = files.gateway("  version = 2\n", "  version = 2\n    reauth_time = 14s\n    over_time = 20s\n").scene();
-    let mut agent = scene.tunnel(By::Agent);
-    let flows = scene.flows();
-    agent.program.await_log("IKE SA replaced", 2, Duration::from_secs(60)).unwrap();
-    assert_nothing_lost(flows);
-    scene.assert_one_ike_sa(1);
-    assert!(!agent.program.log().contains("IKE SA down"));
-}
-
 /// The gateway itself starts anew.
 #[test]
 fn a_gateway_that_proves_itself_anew_before_it_breaks_loses_nothing() {
