@@ -2,12 +2,8 @@
 
 mod addresses;
 mod door;
-mod doubts;
 mod farewell;
-#[cfg(test)]
-mod forge;
 pub(crate) mod given;
-mod half_open;
 mod hints;
 pub(crate) mod leases;
 mod peers;
@@ -15,11 +11,10 @@ mod peers;
 pub(crate) mod probe;
 mod slot;
 mod step;
-mod strangers;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use espalier_model::identity::Identity;
@@ -27,12 +22,11 @@ use espalier_model::sa::{ChildId, Direction, SaEvent, UdpPath};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::certificate::{CertificateError, RevocationLists, TrustStore};
+use crate::certificate::{CertificateError, TrustStore};
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
 use crate::counters::Counters;
 use crate::door::{Cookies, DoorPolicy, SpiMark};
 use crate::hint::Hint;
-use crate::limits::{Allowance, Limits};
 use crate::outbounds::Outbounds;
 use crate::output::Output;
 use crate::status::{ChildStatus, IkeStatus};
@@ -40,7 +34,6 @@ use crate::wire::{Header, IkeSpi};
 
 use farewell::Farewells;
 use given::Given;
-use half_open::HalfOpens;
 use leases::Leases;
 use slot::{Peer, Sa};
 use timers::Timers;
@@ -56,14 +49,11 @@ pub struct Endpoint {
     /// Which SA holds each child.
     holders: BTreeMap<ChildId, IkeSpi>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
-    half_open: HalfOpens,
+    half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
     /// Made with the first look at the clock.
     cookies: Option<Cookies>,
     door: DoorPolicy,
     spi_mark: SpiMark,
-    limits: Limits,
-    lists: RevocationLists,
-    strangers: Allowance,
     sa_timers: Timers<IkeSpi>,
     peer_timers: Timers<Identity>,
     outputs: VecDeque<Output>,
@@ -99,7 +89,6 @@ macro_rules! context {
         &mut $crate::context::Context {
             now: $now,
             config: &$self.config,
-            limits: &$self.limits,
             trust: &$self.trust,
             rng: &mut $self.rng,
             spi_mark: $self.spi_mark,
@@ -133,13 +122,10 @@ impl Endpoint {
             by_address: BTreeMap::new(),
             sas: BTreeMap::new(),
             holders: BTreeMap::new(),
-            half_open: HalfOpens::default(),
+            half_open: BTreeMap::new(),
             cookies: None,
             door: DoorPolicy::default(),
             spi_mark: SpiMark::new(&mut rng),
-            limits: Limits::default(),
-            lists: RevocationLists::default(),
-            strangers: Allowance::default(),
             sa_timers: Timers::default(),
             peer_timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -172,7 +158,7 @@ impl Endpoint {
     /// # Errors
     /// When a trusted certificate cannot be read; nothing has changed then.
     pub fn set_identity(&mut self, now: Now, config: EndpointConfig) -> Result<(), CertificateError> {
-        self.trust = TrustStore::new(&config.trust)?.with_lists(&self.lists)?;
+        self.trust = TrustStore::new(&config.trust)?;
         let before = std::mem::replace(&mut self.config, config);
         if chain_of(&before.identity) != chain_of(&self.config.identity) {
             self.identity_epoch += 1;
@@ -192,35 +178,18 @@ impl Endpoint {
         trust: Vec<Vec<u8>>,
         revoked: BTreeSet<String>,
     ) -> Result<(), CertificateError> {
-        self.trust = TrustStore::new(&trust)?.with_lists(&self.lists)?;
+        self.trust = TrustStore::new(&trust)?;
         (self.config.trust, self.config.revoked) = (trust, revoked);
         self.end_revoked(now);
         self.judge_anew(now);
         Ok(())
     }
 
-    /// Changes the revocation lists. An SA whose peer is on one of them now ends at once.
-    ///
-    /// # Errors
-    /// When a list cannot be used; nothing has changed then.
-    pub fn set_revocation_lists(&mut self, now: Now, lists: RevocationLists) -> Result<(), CertificateError> {
-        self.trust = self.trust.clone().with_lists(&lists)?;
-        self.lists = lists;
-        self.end_revoked(now);
-        self.judge_anew(now);
-        Ok(())
-    }
-
-    /// Changes what strangers and peers may make this endpoint keep.
-    pub const fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
     /// Takes a datagram, without the non-ESP marker.
     pub fn handle_datagram(&mut self, now: Now, path: UdpPath, datagram: &[u8]) {
-        let header = match Header::parse(datagram) {
-            Ok((header, _)) => header,
-            Err(reason) => return self.unreadable(now, path, datagram, reason),
+        let Ok((header, _)) = Header::parse(datagram) else {
+            self.counters.malformed += 1;
+            return;
         };
         if let Some(hint) = Hint::read(&header, datagram) {
             self.counters.unauthentic += 1;
@@ -231,9 +200,6 @@ impl Endpoint {
         if header.opens_sa() {
             self.handle_first(now, path, &header, datagram);
             self.review_door();
-        } else if self.sas.get(&ours).is_some_and(|sa| !sa.is_meant_by(&header)) {
-            //= RFC 7296 §3.1: the flag tells who has opened the SA, both SPIs are those of the SA
-            self.counters.unexpected += 1;
         } else if let Some(sa) = self.sas.remove(&ours) {
             let next = self.step(now, path, sa, &header, datagram);
             self.keep(ours, next);
@@ -243,7 +209,7 @@ impl Endpoint {
             self.transmit_all(path, answer);
         } else {
             //= RFC 7296 §1.5: an unprotected message about an error is not answered
-            self.unknown(now, path, &header);
+            self.counters.unknown_spi += 1;
         }
     }
 
@@ -345,7 +311,6 @@ impl Endpoint {
         if let Some(sa) = sa {
             if let Sa::Established(sa) = &sa {
                 self.holders.extend(sa.children.iter().map(|child| (child.id, spi)));
-                self.note_replaced(sa);
             }
             self.sas.insert(spi, sa);
         }

@@ -9,7 +9,6 @@ use thiserror::Error;
 
 use crate::plan::{NodePlan, PeerAuth, PlanError, PlannedNode, PlannedPeer, Rule};
 use crate::profile::Profile;
-use crate::revocation::Revocation;
 
 pub use key::{Digest, EntryKey};
 
@@ -191,7 +190,6 @@ impl Entries {
             peers: Vec::new(),
             rules: Vec::new(),
             revoked: Vec::new(),
-            revocation: Revocation::default(),
         };
         for entry in self.iter().map(|(_, entry)| entry.clone()) {
             match entry {

@@ -11,7 +11,6 @@ pub mod join;
 pub mod labels;
 pub mod plan;
 pub mod profile;
-pub mod revocation;
 pub mod sa;
 pub mod secret;
 pub mod selector;

@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use crate::identity::{Identity, Name};
 use crate::profile::{Encap, Profile, ProfileError};
-use crate::revocation::Revocation;
 use crate::selector::{PortRange, Protocol, TrafficSelector};
 
 pub use addresses::{AddressFamily, AddressPool, VirtualAddresses};
@@ -45,9 +44,6 @@ pub struct NodePlan {
     /// Serial numbers of revoked certificates, lower-case hexadecimal.
     #[serde(default)]
     pub revoked: Vec<String>,
-    /// Plan file only: revocation lists of authorities.
-    #[serde(default, skip_serializing_if = "Revocation::is_usual")]
-    pub revocation: Revocation,
 }
 
 /// The node that a plan is for.
@@ -240,9 +236,8 @@ impl NodePlan {
         for path in node.certificate.iter_mut().chain(&mut node.key).chain(peers) {
             *path = folder.join(&*path);
         }
-        let texts = self.trust.iter_mut().chain(&mut self.revocation.crls);
-        for path in texts.filter(|text| !text.trim_start().starts_with("-----BEGIN")) {
-            *path = folder.join(&*path).display().to_string();
+        for trust in self.trust.iter_mut().filter(|text| !text.trim_start().starts_with("-----BEGIN")) {
+            *trust = folder.join(&*trust).display().to_string();
         }
         self
     }

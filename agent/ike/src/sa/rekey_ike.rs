@@ -174,9 +174,7 @@ impl Established {
             assigned: self.parts.assigned.clone(),
             keys,
         };
-        let mut successor = Self::new(cx, parts, self.mobility.inherited());
-        successor.allowance = self.allowance;
-        Ok(successor)
+        Ok(Self::new(cx, parts, self.mobility.inherited()))
     }
 
     /// Gives the children to another SA.

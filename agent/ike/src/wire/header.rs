@@ -54,11 +54,6 @@ impl fmt::Display for IkeSpi {
     }
 }
 
-/// Reads the flags; those that are reserved say nothing.
-pub(crate) const fn flags(byte: u8) -> Flags {
-    Flags { initiator: byte & FLAG_INITIATOR != 0, response: byte & FLAG_RESPONSE != 0 }
-}
-
 impl Header {
     /// Reads the header of a whole datagram and the type of the first payload, without looking at the payloads.
     ///
@@ -82,7 +77,8 @@ impl Header {
         if usize::try_from(length) != Ok(datagram.len()) {
             return Err(Malformed::Length("message"));
         }
-        Ok((Self { initiator_spi, responder_spi, exchange, flags: self::flags(flags), message_id }, first))
+        let flags = Flags { initiator: flags & FLAG_INITIATOR != 0, response: flags & FLAG_RESPONSE != 0 };
+        Ok((Self { initiator_spi, responder_spi, exchange, flags, message_id }, first))
     }
 
     /// Tells whether the message asks for an IKE SA.
