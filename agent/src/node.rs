@@ -230,9 +230,10 @@ impl Node {
 
     /// Puts the addresses that go with a peer's SA to use.
     fn assign(&mut self, peer: Identity, addresses: Vec<IpAddr>) -> Result<(), RunError> {
+        self.network.assign(&self.plan, peer.clone(), addresses.clone())?;
+        self.plane.apply(&self.network.virtual_addresses().rules(&self.plan))?;
         tracing::info!(%peer, ?addresses, "virtual addresses");
-        self.network.assign(&self.plan, peer, addresses)?;
-        Ok(self.plane.apply(&self.network.virtual_addresses().rules(&self.plan))?)
+        Ok(())
     }
 
     fn log_keys(&self, line: &KeylogLine) -> io::Result<()> {

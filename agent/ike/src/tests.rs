@@ -45,6 +45,8 @@ struct Node {
     refused: Vec<String>,
     address: IpAddr,
     addresses: Vec<IpAddr>,
+    /// What it knew of them when it began to use its newest child SA.
+    addresses_in_use: Vec<IpAddr>,
     /// What its data plane sends along, by pair.
     paths: BTreeMap<ChildId, UdpPath>,
     moved: Vec<(UdpPath, UdpPath, MoveReason)>,
@@ -117,6 +119,7 @@ fn node(side: usize, certificate: Option<CertificateIdentity>, trust: Vec<Vec<u8
         refused: vec![],
         address,
         addresses: vec![],
+        addresses_in_use: vec![],
         paths: BTreeMap::new(),
         moved: vec![],
         measured: vec![],
@@ -154,6 +157,7 @@ impl Pair {
                     Output::UseOutbound(sa) => {
                         node.paths.insert(sa.0.id, sa.0.path);
                         node.outbound.push(sa.0);
+                        node.addresses_in_use = node.addresses.clone();
                     }
                     Output::Remove(_, direction) => node.removed.push(direction),
                     Output::Up(..) => node.up += 1,

@@ -1,6 +1,6 @@
 //! The addresses that go with the SA in use of each peer, as the driver was told last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use espalier_model::identity::Identity;
@@ -29,4 +29,11 @@ impl Given {
         }
         Some(Output::Addresses(id.clone(), addresses.to_vec()))
     }
+}
+
+/// Puts addresses before the orders that send or use what they belong to, and after earlier word of addresses: the other end
+/// may use them as soon as it reads our answer.
+pub(super) fn put_first(outputs: &mut VecDeque<Output>, order: Output) {
+    let place = outputs.iter().rposition(|o| matches!(o, Output::Addresses(..))).map_or(0, |last| last + 1);
+    outputs.insert(place, order);
 }

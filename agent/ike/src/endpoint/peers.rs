@@ -8,6 +8,7 @@ use espalier_model::identity::Identity;
 use espalier_model::plan::VirtualAddresses;
 use rand::RngExt;
 
+use super::given;
 use super::slot::{Peer, Sa, path_to, reason};
 use super::{Endpoint, context};
 use crate::config::{Auth, Now, PeerConfig};
@@ -382,7 +383,9 @@ impl Endpoint {
 
     /// Orders that the addresses which go with the SA in use are those that one end has.
     fn note_addresses(&mut self, id: &Identity, addresses: &[IpAddr]) {
-        self.outputs.extend(self.given.set(id, addresses));
+        if let Some(order) = self.given.set(id, addresses) {
+            given::put_first(&mut self.outputs, order);
+        }
     }
 
     pub(super) fn take_over(&mut self) -> Duration {

@@ -52,6 +52,10 @@ fn assert_given(pair: &Pair, count: usize) {
     assert_eq!(last(&pair.nodes[0]).local, only);
     assert_eq!(last(&pair.nodes[1]).remote, only);
     assert!(pair.nodes.iter().all(|node| node.endpoint.status()[0].addresses == addresses));
+    assert!(
+        pair.nodes.iter().all(|node| node.addresses_in_use == addresses),
+        "an address stands before packets bear it"
+    );
 }
 
 #[test]
