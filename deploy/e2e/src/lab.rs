@@ -13,6 +13,10 @@ use espalier_sys::netns::NetNs;
 use ipnet::IpNet;
 use tempfile::TempDir;
 
+mod pair;
+
+pub use pair::Pair;
+
 /// The interface by which a host reaches the switch.
 pub const UPLINK: &str = "eth0";
 const BRIDGE: &str = "switch";

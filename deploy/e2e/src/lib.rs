@@ -10,6 +10,7 @@ pub mod mesh;
 pub mod ping;
 pub mod pki;
 pub mod program;
+pub mod rate;
 pub mod rest;
 pub mod strongswan;
 pub mod throughput;

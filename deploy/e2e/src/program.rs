@@ -86,7 +86,15 @@ impl Program {
     /// # Errors
     /// It does not.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_within(PATIENCE)
+    }
+
+    /// Waits until it ends by itself, at most so long.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait_within(&mut self, time: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + time;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

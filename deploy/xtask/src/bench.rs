@@ -1,4 +1,6 @@
-//! `cargo bench-handshake`: builds what ships and starts a measurement on it.
+//! `cargo bench-dataplane`, `cargo bench-handshake`: build what ships and start a measurement on it.
+
+mod peers;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,7 +10,7 @@ use clap::Args;
 
 use crate::tools;
 
-/// What to measure; see `cargo bench-handshake -- --help`.
+/// What to measure; see `cargo bench-dataplane -- --help` and `cargo bench-handshake -- --help`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Flags of the measurement itself.
@@ -16,9 +18,23 @@ pub(crate) struct Options {
     flags: Vec<String>,
 }
 
-/// Builds and starts a measurement. Returns only when it cannot be started.
-pub(crate) fn run(program: &str, options: &Options) -> Result<bool> {
+/// Builds and starts the measurement of handshakes. Returns only when it cannot be started.
+pub(crate) fn handshake(options: &Options) -> Result<bool> {
     tools::install_missing()?;
+    start("espalier-bench-handshake", options)
+}
+
+/// Builds and starts the measurement of the data plane, with the peers that it is to be compared with. Returns only when it cannot
+/// be started.
+pub(crate) fn dataplane(options: &Options) -> Result<bool> {
+    tools::install_missing()?;
+    if !options.flags.iter().any(|flag| flag == "--help" || flag == "-h") {
+        peers::fetch(options.flags.iter().map(String::as_str))?;
+    }
+    start("espalier-bench-dataplane", options)
+}
+
+fn start(program: &str, options: &Options) -> Result<bool> {
     let program = tools::built(program)?;
     Err(Command::new(&program).args(&options.flags).exec()).with_context(|| format!("cannot start {program}"))
 }

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo bench-handshake`, `cargo compliance`, `cargo demo`, `cargo fuzz-all`, `cargo verify`.
+//! Developer commands: `cargo bench-dataplane`, `cargo bench-handshake`, `cargo compliance`, `cargo demo`, `cargo fuzz-all`, `cargo verify`.
 
 mod bench;
 mod compliance;
@@ -17,6 +17,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo")]
 enum Command {
+    /// Measures what a tunnel carries, beside other tunnels in user space.
+    BenchDataplane(bench::Options),
     /// Measures how many handshakes a core completes.
     BenchHandshake(bench::Options),
     /// Writes the page about what the RFCs demand, and says what is wrong with its lists.
@@ -31,7 +33,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::BenchHandshake(options) => bench::run("espalier-bench-handshake", &options),
+        Command::BenchDataplane(options) => bench::dataplane(&options),
+        Command::BenchHandshake(options) => bench::handshake(&options),
         Command::Compliance => compliance::run(),
         Command::Demo(options) => demo::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -20,7 +20,7 @@ const OURS: [(&str, &[&str]); 8] = [
     ("espalier-api", &["espalier-model"]),
 ];
 /// Crates that only these of ours may depend on, outside tests.
-const KEPT_TO: [(&str, &[&str]); 10] = [
+const KEPT_TO: [(&str, &[&str]); 11] = [
     ("sqlx", &["espalier-controller"]),
     ("axum", &["espalier-controller"]),
     ("tonic", &["espalier-controller", "espalier-agent", "espalier-proto"]),
@@ -31,6 +31,7 @@ const KEPT_TO: [(&str, &[&str]); 10] = [
     ("espalier-agent", &["espalier-e2e"]),
     ("espalier-fuzz", &[]),
     ("libfuzzer-sys", &["espalier-fuzz"]),
+    ("nix", &["espalier-e2e"]),
 ];
 const TOP_LEVEL: [&str; 8] =
     ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "agent", "controller", "deploy", "proto"];

@@ -9,9 +9,11 @@ use cargo_metadata::MetadataCommand;
 use cargo_metadata::camino::Utf8PathBuf;
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 12] = [
     ("curl", "curl"),
+    ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
     ("setpriv", "util-linux"),
@@ -53,8 +55,12 @@ pub(crate) fn built(program: &str) -> Result<Utf8PathBuf> {
     if !built.context("cannot start cargo")?.success() {
         bail!("the build failed");
     }
-    let metadata = MetadataCommand::new().no_deps().exec()?;
-    Ok(metadata.target_directory.join("release").join(program))
+    Ok(target_folder()?.join("release").join(program))
+}
+
+/// Returns the folder that cargo builds in.
+pub(crate) fn target_folder() -> Result<Utf8PathBuf> {
+    Ok(MetadataCommand::new().no_deps().exec()?.target_directory)
 }
 
 /// Tells whether this is root.

@@ -76,6 +76,7 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
+        suites.push(cargo("dataplane", minutes(1), &e2e("bench_dataplane"), &[])?);
         if options.long {
             suites.push(flood()?);
             suites.push(cargo(

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
     self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, Signature,
 };
 
-use crate::rate::per_second;
+use espalier_e2e::rate::per_second;
 
 /// Keys of a root, an issuing authority and two ends, and what the authorities have signed.
 pub(crate) struct Floor {

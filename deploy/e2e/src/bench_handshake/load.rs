@@ -14,7 +14,7 @@ use espalier_ike::wire::Header;
 use espalier_sys::poll;
 
 use crate::initiator::{AuthSent, Client, InitSent};
-use crate::rate::per_second;
+use espalier_e2e::rate::per_second;
 
 /// What a load came to.
 pub(crate) struct Outcome {

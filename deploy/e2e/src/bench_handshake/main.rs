@@ -7,7 +7,6 @@ mod floor;
 mod initiator;
 mod load;
 mod memory;
-mod rate;
 mod responders;
 mod sockets;
 
@@ -19,8 +18,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 
+use espalier_e2e::rate::median;
 use fleet::Fleet;
-use rate::median;
 
 /// Measures complete handshakes: `IKE_SA_INIT` and `IKE_AUTH` with a child SA, X25519, ECDSA P-256, a chain of root, issuing
 /// authority and leaf.

@@ -7,7 +7,7 @@ use espalier_ike::{Endpoint, Now, Output};
 use espalier_model::sa::UdpPath;
 
 use crate::fleet::Fleet;
-use crate::rate::per_second;
+use espalier_e2e::rate::per_second;
 
 /// Orders of one end that a handshake must have led to.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use espalier_e2e::lab::{Host, Lab};
 
 use crate::fleet::Fleet;
 use crate::load::{self, Outcome};
-use crate::rate::median;
 use crate::responders::{Kind, Responder, prepare};
+use espalier_e2e::rate::median;
 
 /// Medians of the rounds of one responder.
 pub(crate) struct Measured {
