@@ -130,7 +130,7 @@ impl Inbound {
             return Err(OpenError::Replayed);
         }
         let padded = strip(parts.text);
-        let soft = self.used.add(padded.map_or(0, <[u8]>::len));
+        let soft = self.used.add(1, padded.map_or(0, <[u8]>::len));
         let (flow, length) = whole(padded?).map_err(OpenError::Inner)?;
         if !self.carries(&flow) {
             return Err(OpenError::Selector);

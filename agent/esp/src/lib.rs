@@ -1,8 +1,9 @@
 //! ESP in tunnel mode (RFC 4303), the SAD and the SPD (RFC 4301). Sans-IO: packets in, packets out.
 //!
 //! A worker holds one [`Tables`] snapshot for a batch. Outbound: [`flow_of`] the inner packet, [`Tables::outbound`] for its SA,
-//! [`Outbound::seal`] into the send buffer. Inbound: [`Tables::inbound`] by SPI, [`Inbound::open`] in place, [`Tables::admits`].
-//! None of these allocates, locks or logs. Snapshots are changed by building a new one; SAs are shared between them.
+//! [`Outbound::reserve`] numbers for its segments and seal each at the tail of the send buffer. Inbound: [`Tables::inbound`] by
+//! SPI, [`Inbound::open`] in place, [`Tables::admits`]. None of these allocates, locks or logs. Snapshots are changed by building
+//! a new one; SAs are shared between them.
 
 mod counters;
 mod flow;
@@ -20,7 +21,7 @@ pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
 pub use form::SaError;
 pub use inbound::{Inbound, OpenError, Opened};
-pub use outbound::{Outbound, SealError, Sealed};
+pub use outbound::{Outbound, Reserved, SealError, Sealed};
 pub use replay::ReplayWindow;
 pub use sequence::{Exhausted, Sequence};
 pub use spd::{Spd, Verdict};

@@ -22,13 +22,15 @@ impl Use {
         self.packets() >= self.limits.hard_packets || self.bytes() >= self.limits.hard_bytes
     }
 
-    /// Counts a packet. Returns true for the one packet that reaches a soft limit.
-    pub(crate) fn add(&self, length: usize) -> bool {
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
-        let packets = self.packets.fetch_add(1, Relaxed);
-        let bytes = self.bytes.fetch_add(length, Relaxed);
-        let crosses = |before: u64, step: u64, soft: u64| before < soft && before.saturating_add(step) >= soft;
-        crosses(packets, 1, self.limits.soft_packets) || crosses(bytes, length, self.limits.soft_bytes)
+    /// Counts packets, of so many bytes together. Returns true for those that reach a soft limit, once for each limit.
+    pub(crate) fn add(&self, packets: usize, bytes: usize) -> bool {
+        let crosses = |used: &AtomicU64, step: usize, soft: u64| {
+            let step = u64::try_from(step).unwrap_or(u64::MAX);
+            let before = used.fetch_add(step, Relaxed);
+            before < soft && before.saturating_add(step) >= soft
+        };
+        let of_packets = crosses(&self.packets, packets, self.limits.soft_packets);
+        crosses(&self.bytes, bytes, self.limits.soft_bytes) || of_packets
     }
 
     pub(crate) fn packets(&self) -> u64 {

@@ -1,6 +1,10 @@
-//! The outbound half of an SA: seals inner packets.
+//! The outbound half of an SA: seals inner packets where they stand.
+//!
+//! [`Outbound::reserve`] takes the sequence numbers of all segments of one super-packet in one step; [`Reserved::seal`] then seals
+//! each in place.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use arc_swap::ArcSwap;
 use espalier_model::identity::Name;
@@ -76,26 +80,64 @@ impl Outbound {
         })
     }
 
-    /// Writes the ESP packet that carries `inner` to the head of `out`: SPI, number, IV, ciphertext, ICV (RFC 4303 §3.3).
+    /// Returns how many bytes stand before the inner packet: SPI, number and IV.
+    #[must_use]
+    pub const fn headroom(&self) -> usize {
+        self.transform.headroom()
+    }
+
+    /// Returns the length of the packet that carries an inner packet of this length.
+    #[must_use]
+    pub const fn sealed_len(&self, inner: usize) -> usize {
+        self.transform.packet_len(inner)
+    }
+
+    /// Takes the numbers of so many packets, of so many bytes together, in one atomic step, and counts their use.
+    ///
+    /// The limit of bytes ends the SA with the first reservation after it is reached, so it is exceeded by one reservation at most.
     ///
     /// # Errors
-    /// `SealError`; the output buffer then holds nothing that may be sent.
-    pub fn seal(&self, inner: &[u8], out: &mut [u8]) -> Result<Sealed, SealError> {
-        let next_header = match inner.first().map(|b| b >> 4) {
-            Some(4) => IPV4,
-            Some(6) => IPV6,
-            _ => return Err(SealError::NotIp),
-        };
-        let length = self.transform.packet_len(inner.len());
-        let packet = out.get_mut(..length).ok_or(SealError::TooSmall)?;
+    /// `Exhausted`; no number is taken then, not even those that were left.
+    pub fn reserve(&self, packets: usize, bytes: usize) -> Result<Reserved<'_>, SealError> {
         if self.used.expired() {
             return Err(SealError::Exhausted);
         }
-        let number = self.sequence.next().map_err(|_| SealError::Exhausted)?;
-        let parts = self.transform.split(packet).ok_or(SealError::TooSmall)?;
-        fill(parts.text, inner, next_header);
-        self.transform.seal(self.spi, number, parts).map_err(|_| SealError::TooLong)?;
-        Ok(Sealed { length, soft: self.used.add(inner.len()) })
+        let numbers = self.sequence.take(packets).map_err(|_| SealError::Exhausted)?;
+        Ok(Reserved { sa: self, numbers, soft: self.used.add(packets, bytes) })
+    }
+
+    /// Seals one inner packet of `inner_len` bytes, which stands in `room` behind [`Self::headroom`] bytes; room for the rest of
+    /// [`Self::sealed_len`] is behind it.
+    ///
+    /// # Errors
+    /// `SealError`; the room then holds nothing that may be sent.
+    pub fn seal_in_place(&self, room: &mut [u8], inner_len: usize) -> Result<Sealed, SealError> {
+        self.check(room, inner_len)?;
+        let mut reserved = self.reserve(1, inner_len)?;
+        Ok(Sealed { length: reserved.seal(room, inner_len)?, soft: reserved.soft })
+    }
+
+    /// Seals a copy of an inner packet to the head of `out`.
+    ///
+    /// # Errors
+    /// As [`Self::seal_in_place`]; but for `TooLong`, `out` is as it was.
+    pub fn seal(&self, inner: &[u8], out: &mut [u8]) -> Result<Sealed, SealError> {
+        next_header(inner)?;
+        let room = out.get_mut(..self.sealed_len(inner.len())).ok_or(SealError::TooSmall)?;
+        let mut reserved = self.reserve(1, inner.len())?;
+        if let Some(place) = room.get_mut(self.headroom()..).and_then(|rest| rest.get_mut(..inner.len())) {
+            place.copy_from_slice(inner);
+        }
+        Ok(Sealed { length: reserved.seal(room, inner.len())?, soft: reserved.soft })
+    }
+
+    /// Finds what can be wrong before a number is taken.
+    fn check(&self, room: &[u8], inner_len: usize) -> Result<u8, SealError> {
+        if room.len() < self.sealed_len(inner_len) {
+            return Err(SealError::TooSmall);
+        }
+        let inner = room.get(self.headroom()..).and_then(|rest| rest.get(..inner_len));
+        next_header(inner.ok_or(SealError::TooSmall)?)
     }
 
     /// Tells whether the SA may carry the flow: a narrowed SA holds less than its rule.
@@ -153,10 +195,48 @@ impl fmt::Debug for Outbound {
     }
 }
 
-/// Lays out inner packet, padding 1, 2, 3, pad length and next header (RFC 4303 §2.4).
-fn fill(text: &mut [u8], inner: &[u8], next_header: u8) {
-    let (body, trailer) = text.split_at_mut(inner.len());
-    body.copy_from_slice(inner);
+/// Numbers that are taken, for packets that are sealed at once. Those that are dropped with it are lost, never used.
+#[derive(Debug)]
+pub struct Reserved<'s> {
+    sa: &'s Outbound,
+    numbers: RangeInclusive<u64>,
+    soft: bool,
+}
+
+impl Reserved<'_> {
+    /// Tells whether these packets reach a soft limit: ask for a rekey.
+    #[must_use]
+    pub const fn soft(&self) -> bool {
+        self.soft
+    }
+
+    /// Seals the next packet like [`Outbound::seal_in_place`] and returns its length (RFC 4303 §3.3).
+    ///
+    /// # Errors
+    /// `SealError`; `Exhausted` when more packets come than were reserved. The room then holds nothing that may be sent.
+    pub fn seal(&mut self, room: &mut [u8], inner_len: usize) -> Result<usize, SealError> {
+        let next_header = self.sa.check(room, inner_len)?;
+        let length = self.sa.sealed_len(inner_len);
+        let packet = room.get_mut(..length).ok_or(SealError::TooSmall)?;
+        let parts = self.sa.transform.split(packet).ok_or(SealError::TooSmall)?;
+        let number = self.numbers.next().ok_or(SealError::Exhausted)?;
+        end(parts.text, inner_len, next_header);
+        self.sa.transform.seal(self.sa.spi, number, parts).map_err(|_| SealError::TooLong)?;
+        Ok(length)
+    }
+}
+
+fn next_header(inner: &[u8]) -> Result<u8, SealError> {
+    match inner.first().map(|b| b >> 4) {
+        Some(4) => Ok(IPV4),
+        Some(6) => Ok(IPV6),
+        _ => Err(SealError::NotIp),
+    }
+}
+
+/// Writes padding 1, 2, 3, pad length and next header behind the inner packet (RFC 4303 §2.4).
+fn end(text: &mut [u8], inner_len: usize, next_header: u8) {
+    let trailer = text.get_mut(inner_len..).unwrap_or_default();
     let padding = trailer.len() - TRAILER_LEN;
     for (byte, value) in trailer.iter_mut().zip(1..) {
         *byte = value;

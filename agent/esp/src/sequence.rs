@@ -1,5 +1,6 @@
 //! Sequence numbers: each is given out once, then never again.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use thiserror::Error;
@@ -31,15 +32,16 @@ impl Sequence {
         self.last.store(number, Relaxed);
     }
 
-    /// Takes the next number, in one atomic step.
+    /// Takes the next numbers, in one atomic step: all of them, or none.
     ///
     /// # Errors
-    /// `Exhausted` once the limit is reached, for ever.
-    pub fn next(&self) -> Result<u64, Exhausted> {
+    /// `Exhausted` when fewer are left. Once none is, it is so for ever.
+    pub fn take(&self, count: usize) -> Result<RangeInclusive<u64>, Exhausted> {
+        let count = u64::try_from(count).map_err(|_| Exhausted)?;
         //= RFC 7296 §2.8: an SA ends at its limit
-        let step = |n| (n < self.limit).then_some(n + 1);
+        let step = |n: u64| n.checked_add(count).filter(|last| *last <= self.limit);
         let previous = self.last.fetch_update(Relaxed, Relaxed, step).map_err(|_| Exhausted)?;
-        previous.checked_add(1).ok_or(Exhausted)
+        Ok(previous.checked_add(1).ok_or(Exhausted)?..=previous.checked_add(count).ok_or(Exhausted)?)
     }
 
     /// Returns the last number given out, 0 before the first.
@@ -59,15 +61,23 @@ mod tests {
     #[test]
     fn no_number_comes_twice_up_to_the_limit_and_none_after() {
         let sequence = Sequence::new(10_000, false);
-        let take = || std::iter::from_fn(|| sequence.next().ok()).collect::<Vec<_>>();
+        let take = |count| std::iter::from_fn(|| sequence.take(count).ok()).flatten().collect::<Vec<_>>();
         let taken: Vec<u64> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            let threads: Vec<_> = [1, 3, 45, 64].map(|count| scope.spawn(move || take(count))).into_iter().collect();
             threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
         });
         let unique: BTreeSet<u64> = taken.iter().copied().collect();
         assert_eq!((taken.len(), unique.len()), (10_000, 10_000));
         assert_eq!(unique.last(), Some(&10_000));
-        assert_eq!(sequence.next(), Err(Exhausted));
+        assert_eq!(sequence.take(1), Err(Exhausted));
+    }
+
+    #[test]
+    fn where_fewer_are_left_than_wanted_none_is_taken() {
+        let sequence = Sequence::new(10, false);
+        assert_eq!(sequence.take(8), Ok(1..=8));
+        assert_eq!(sequence.take(3), Err(Exhausted));
+        assert_eq!((sequence.last(), sequence.take(2)), (8, Ok(9..=10)));
     }
 
     #[test]
@@ -75,12 +85,13 @@ mod tests {
         for (extended, last) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
             let sequence = Sequence::new(u64::MAX, extended);
             sequence.go_on_after(last - 1);
-            assert_eq!(sequence.next(), Ok(last));
-            assert_eq!(sequence.next(), Err(Exhausted));
+            assert_eq!(sequence.take(2), Err(Exhausted));
+            assert_eq!(sequence.take(1), Ok(last..=last));
+            assert_eq!(sequence.take(1), Err(Exhausted));
             assert_eq!(sequence.last(), last);
         }
         let extended = Sequence::new(u64::MAX, true);
         extended.go_on_after(u64::from(u32::MAX));
-        assert_eq!(extended.next(), Ok(1 << 32));
+        assert_eq!(extended.take(1), Ok(1 << 32..=1 << 32));
     }
 }

@@ -15,6 +15,7 @@ use espalier_model::suite::{Cipher, EspSuite};
 use super::*;
 
 mod extended;
+mod in_place;
 
 const LIMITS: UsageLimits =
     UsageLimits { soft_packets: 3, hard_packets: 5, soft_bytes: u64::MAX, hard_bytes: u64::MAX };

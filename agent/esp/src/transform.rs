@@ -67,6 +67,11 @@ impl Transform {
         self.extended
     }
 
+    /// Returns how many bytes stand before the text.
+    pub(crate) const fn headroom(&self) -> usize {
+        HEADER_LEN + self.key.cipher().iv_len()
+    }
+
     /// Returns the length of the ESP packet that carries an inner packet of this length.
     pub(crate) const fn packet_len(&self, inner: usize) -> usize {
         packet_len(self.key.cipher(), inner)
