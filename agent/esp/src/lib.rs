@@ -10,6 +10,7 @@ mod flow;
 mod form;
 mod inbound;
 mod limits;
+pub mod offload;
 mod outbound;
 mod replay;
 mod sequence;
