@@ -1,7 +1,7 @@
 //! The sockets of IKE: UDP 500, where it begins, and what is not ESP on UDP 4500, to which both ends float (RFC 7296 §2.23).
 //!
 //! The kernel sorts what comes in: first messages have sockets of their own, and so does ESP, so that a flood of one kind fills no
-//! buffer of another. Two threads keep the door, one for first messages and one for the rest; the former lets all others go first
+//! buffer of another. A train of datagrams goes where its first one belongs. Two threads keep the door, one for first messages and one for the rest; the former lets all others go first
 //! where processors are short.
 
 mod flood;
@@ -192,6 +192,16 @@ impl Door {
             (true, false) => float6,
             (false, true) => ike4,
             (false, false) => ike6,
+        }
+    }
+
+    /// Takes trains of datagrams whole on port 4500, or not, as do the sockets of ESP, with which these share it.
+    pub fn take_trains(&self, take: bool) {
+        let floats = self.shared.lanes.iter().flat_map(|[_, _, float4, float6]| [float4, float6]);
+        for socket in floats {
+            if let Err(error) = socket.take_trains(take) {
+                tracing::debug!(%error, "trains of datagrams are unknown to this kernel");
+            }
         }
     }
 

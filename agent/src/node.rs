@@ -16,7 +16,7 @@ use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
 
-use crate::dataplane::userspace::Userspace;
+use crate::dataplane::userspace::{Offloads, Userspace};
 use crate::dataplane::{DataPlane, DataPlaneError};
 use crate::door::{self, Door, Inbox};
 use crate::driver::RunError;
@@ -48,6 +48,7 @@ impl Node {
         plan: &NodePlan,
         certificate: Option<CertificateIdentity>,
         keylog: Option<&Path>,
+        offloads: Offloads,
     ) -> Result<Self, RunError> {
         let mut seed = [0; 32];
         random(&mut seed);
@@ -58,10 +59,11 @@ impl Node {
         let (sockets, esp) = door::Sockets::bind()?;
         let (network, tun) = Network::set_up(plan)?;
         let (letterbox, inbox) = door::inbox();
-        let mut plane = Userspace::start(tun, esp, letterbox.clone())?;
+        let mut plane = Userspace::start(tun, esp, letterbox.clone(), offloads)?;
         plane.apply(&network.virtual_addresses().rules(plan))?;
         let keepers = [endpoint.doorkeeper(now()), endpoint.doorkeeper(now())];
         let door = Door::open(sockets, keepers, letterbox)?;
+        door.take_trains(offloads.udp_coalescing);
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
         let underlay = Underlay::start(network.index())?;
         let mut node = Self {

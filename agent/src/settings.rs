@@ -9,6 +9,8 @@ use espalier_model::identity::Name;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::dataplane::userspace::Offloads;
+
 /// A configuration that cannot serve.
 #[derive(Debug, Error)]
 pub enum SettingsError {
@@ -45,6 +47,18 @@ pub struct Settings {
     /// The local socket that `status` asks [default: /run/espalier/agent.sock].
     #[arg(long, env = "ESPALIER_SOCKET", value_name = "FILE")]
     pub socket: Option<PathBuf>,
+    /// Whether the kernel hands over super-packets, which the agent cuts [default: true].
+    #[arg(long, env = "ESPALIER_TUN_SEGMENTATION", value_name = "BOOL")]
+    pub tun_segmentation: Option<bool>,
+    /// Whether the agent hands over super-packets, made of packets that arrived [default: true].
+    #[arg(long, env = "ESPALIER_TUN_COALESCING", value_name = "BOOL")]
+    pub tun_coalescing: Option<bool>,
+    /// Whether the kernel, or the network card, cuts what the agent sends into datagrams [default: true].
+    #[arg(long, env = "ESPALIER_UDP_SEGMENTATION", value_name = "BOOL")]
+    pub udp_segmentation: Option<bool>,
+    /// Whether the kernel hands over datagrams of one sender together [default: true].
+    #[arg(long, env = "ESPALIER_UDP_COALESCING", value_name = "BOOL")]
+    pub udp_coalescing: Option<bool>,
 }
 
 /// The usual file, which need not exist.
@@ -70,6 +84,10 @@ impl Settings {
             state: self.state.or(under.state),
             metrics: self.metrics.or(under.metrics),
             socket: self.socket.or(under.socket),
+            tun_segmentation: self.tun_segmentation.or(under.tun_segmentation),
+            tun_coalescing: self.tun_coalescing.or(under.tun_coalescing),
+            udp_segmentation: self.udp_segmentation.or(under.udp_segmentation),
+            udp_coalescing: self.udp_coalescing.or(under.udp_coalescing),
         })
     }
 
@@ -90,6 +108,18 @@ impl Settings {
     pub fn socket(&self) -> &Path {
         self.socket.as_deref().unwrap_or_else(|| Path::new(USUAL_SOCKET))
     }
+
+    /// Returns the offloads that are wanted: every one that is not switched off, for where one does harm.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        let usual = Offloads::default();
+        Offloads {
+            tun_segmentation: self.tun_segmentation.unwrap_or(usual.tun_segmentation),
+            tun_coalescing: self.tun_coalescing.unwrap_or(usual.tun_coalescing),
+            udp_segmentation: self.udp_segmentation.unwrap_or(usual.udp_segmentation),
+            udp_coalescing: self.udp_coalescing.unwrap_or(usual.udp_coalescing),
+        }
+    }
 }
 
 const METRICS: u16 = 9470;
@@ -102,14 +132,15 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.toml");
-        let text =
-            "controllers = [\"a:7443\"]\nname = \"n1\"\nendpoints = [\"192.0.2.1\"]\nmetrics = \"0.0.0.0:9470\"\n";
+        let text = "controllers = [\"a:7443\"]\nname = \"n1\"\nendpoints = [\"192.0.2.1\"]\nmetrics = \"0.0.0.0:9470\"\nudp-segmentation = false\ntun-coalescing = false\n";
         fs::write(&file, text).unwrap();
-        let given = Settings { controllers: vec!["b:7443".to_owned()], ..Settings::default() };
+        let controllers = vec!["b:7443".to_owned()];
+        let given = Settings { controllers, tun_coalescing: Some(true), ..Settings::default() };
         let settings = given.over(Some(&file)).unwrap();
         assert_eq!(settings.controllers, ["b:7443"]);
         assert_eq!(settings.name.as_ref().map(Name::as_str), Some("n1"));
         assert_eq!(settings.metrics(), "0.0.0.0:9470".parse().unwrap());
+        assert_eq!(settings.offloads(), Offloads { udp_segmentation: false, ..Offloads::default() });
         assert_eq!(settings.state(), Path::new("/var/lib/espalier"));
     }
 

@@ -28,8 +28,14 @@ pub struct Status {
     pub certificate_not_after: Option<u64>,
     /// Whether keys are written out: whoever reads them reads the traffic.
     pub keylog: bool,
+    /// How each way of moving packets in bulk fares, by the name of its setting.
+    #[serde(default)]
+    pub offloads: BTreeMap<String, String>,
     /// Every peer of the plan.
     pub peers: Vec<PeerStatus>,
+    /// Packets since the start: those that came, and those that went on.
+    #[serde(default)]
+    pub packets: BTreeMap<String, u64>,
     /// Packets dropped since the start, by reason; what is zero too.
     pub dropped: BTreeMap<String, u64>,
     /// IKE datagrams since the start, by what became of them.
@@ -135,7 +141,9 @@ impl Status {
             controller,
             certificate_not_after: None,
             keylog: false,
+            offloads: BTreeMap::new(),
             peers: Vec::new(),
+            packets: BTreeMap::new(),
             dropped: BTreeMap::new(),
             ike: BTreeMap::new(),
         }

@@ -75,7 +75,12 @@ impl Counters {
 
     /// Counts one packet.
     pub fn count(&self, reason: DropReason) {
-        self.cell(reason).fetch_add(1, Relaxed);
+        self.count_many(reason, 1);
+    }
+
+    /// Counts packets that are dropped together.
+    pub fn count_many(&self, reason: DropReason, packets: usize) {
+        self.cell(reason).fetch_add(u64::try_from(packets).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Returns how many packets were dropped for this reason.

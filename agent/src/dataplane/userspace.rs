@@ -1,9 +1,12 @@
 //! The data plane in user space: one thread for each direction, from TUN to UDP 4500 and back, each run to completion.
 //!
-//! Workers read one snapshot of SPD and SAD per packet batch. The control side builds the next snapshot and swaps it in.
+//! Packets pass in bulk wherever the kernel has a way for it, see [`Offloads`]; each thread keeps their order. Workers read one
+//! snapshot of SPD and SAD per packet batch. The control side builds the next snapshot and swaps it in.
 
 mod inbound;
+mod offloads;
 mod outbound;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -13,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
+use espalier_esp::offload::FRAME_HEADER_LEN;
 use espalier_esp::{Counters, Inbound, Outbound, Spd, Tables};
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
@@ -20,6 +24,10 @@ use espalier_sys::tun::Tun;
 use espalier_sys::udp::UdpSocket;
 use espalier_sys::waker::Waker;
 use tokio::sync::mpsc;
+
+pub use offloads::Offloads;
+use offloads::States;
+pub use totals::{Total, Totals};
 
 use super::{DataPlane, DataPlaneError};
 use crate::door::Letterbox;
@@ -30,6 +38,8 @@ struct Shared {
     sockets: [UdpSocket; 2],
     tables: ArcSwap<Tables>,
     counters: Counters,
+    totals: Totals,
+    offloads: States,
     events: mpsc::Sender<SaEvent>,
     letterbox: Letterbox,
     stop: AtomicBool,
@@ -54,24 +64,27 @@ impl Userspace {
     ///
     /// # Errors
     /// No thread or descriptor is left.
-    pub fn start(tun: Tun, sockets: [UdpSocket; 2], letterbox: Letterbox) -> io::Result<Self> {
+    pub fn start(tun: Tun, sockets: [UdpSocket; 2], letterbox: Letterbox, offloads: Offloads) -> io::Result<Self> {
         let (event_sender, events) = mpsc::channel(EVENTS);
-        let shared = Arc::new(Shared {
-            tun,
-            sockets,
-            tables: ArcSwap::from_pointee(Tables::default()),
-            counters: Counters::default(),
-            events: event_sender,
-            letterbox,
-            stop: AtomicBool::new(false),
-            stopped: [Waker::new()?, Waker::new()?],
-        });
+        let shared = Arc::new(Shared::new(tun, sockets, letterbox, offloads, event_sender)?);
         let mut plane = Self { shared, events, outbounds: BTreeMap::new(), workers: Vec::new() };
         for (name, run) in [("esp-out", outbound::run as fn(&Shared)), ("esp-in", inbound::run)] {
             let shared = Arc::clone(&plane.shared);
             plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
         }
         Ok(plane)
+    }
+
+    /// Returns the packets that came and went so far.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.shared.totals
+    }
+
+    /// Returns how each offload fares, by its name.
+    #[must_use]
+    pub fn offloads(&self) -> BTreeMap<String, String> {
+        self.shared.offloads.table()
     }
 
     /// Returns the packets dropped so far, by reason.
@@ -86,9 +99,26 @@ impl Userspace {
 }
 
 impl Shared {
-    fn socket(&self, path: &UdpPath) -> &UdpSocket {
-        let [v4, v6] = &self.sockets;
-        if path.remote.is_ipv4() { v4 } else { v6 }
+    fn new(
+        tun: Tun,
+        sockets: [UdpSocket; 2],
+        letterbox: Letterbox,
+        offloads: Offloads,
+        events: mpsc::Sender<SaEvent>,
+    ) -> io::Result<Self> {
+        let offloads = States::agree(offloads, &tun, &sockets);
+        Ok(Self {
+            tun,
+            sockets,
+            tables: ArcSwap::from_pointee(Tables::default()),
+            counters: Counters::default(),
+            totals: Totals::default(),
+            offloads,
+            events,
+            letterbox,
+            stop: AtomicBool::new(false),
+            stopped: [Waker::new()?, Waker::new()?],
+        })
     }
 }
 
@@ -158,6 +188,9 @@ impl Drop for Userspace {
     }
 }
 
-/// The longest IP packet, and ESP around it.
-//= RFC 7296 §2: messages of any length that UDP has are taken
-const BUFFER: usize = 65_535 + 128;
+/// The longest frame of the TUN interface.
+const FRAME: usize = FRAME_HEADER_LEN + 65_535;
+const _: () = assert!(FRAME_HEADER_LEN == espalier_sys::tun::FRAME_HEADER_LEN, "both crates mean the same header");
+
+#[cfg(test)]
+mod tests;

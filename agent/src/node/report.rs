@@ -54,6 +54,15 @@ impl Node {
         let none = Vec::new();
         let peer = |peer: &PlannedPeer| self.peer(peer, standing.get(&peer.id).unwrap_or(&none));
         status.peers = self.plan.peers.iter().map(peer).collect();
+        status.offloads = self.plane.offloads();
+        let totals = self.plane.totals();
+        let packets = [
+            ("from_node", &totals.from_tun),
+            ("to_peers", &totals.to_wire),
+            ("from_peers", &totals.from_wire),
+            ("to_node", &totals.to_tun),
+        ];
+        status.packets = packets.iter().map(|(name, total)| ((*name).to_owned(), total.get())).collect();
         let dropped = |reason: &DropReason| (reason.name().to_owned(), self.plane.counters().get(*reason));
         status.dropped = DropReason::ALL.iter().map(dropped).collect();
         let (counters, door) = (self.endpoint.counters(), self.door.counters());

@@ -42,6 +42,10 @@ impl Status {
             ("received_bytes", "Bytes that came in through standing SAs", children().map(|c| c.received.bytes).sum()),
             ("sent_packets", "Packets that went out through standing SAs", children().map(|c| c.sent.packets).sum()),
             ("sent_bytes", "Bytes that went out through standing SAs", children().map(|c| c.sent.bytes).sum::<u64>()),
+            ("from_node_packets", "Packets that the node sent into the tunnel interface", self.packets("from_node")),
+            ("to_peers_packets", "Of them, packets that were sent to peers", self.packets("to_peers")),
+            ("from_peers_packets", "Datagrams of peers that are not IKE", self.packets("from_peers")),
+            ("to_node_packets", "Of them, packets that the node got", self.packets("to_node")),
         ];
         for (name, help, value) in totals {
             registry.register(name, help, ConstGauge::new(clamp(value)));
@@ -61,6 +65,10 @@ impl Status {
         }
         encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    fn packets(&self, end: &str) -> u64 {
+        self.packets.get(end).copied().unwrap_or(0)
     }
 }
 

@@ -23,6 +23,10 @@ impl fmt::Display for Status {
         if self.keylog {
             writeln!(f, "keylog      ON: whoever reads the keys reads the traffic")?;
         }
+        let offloads: Vec<_> = self.offloads.iter().map(|(name, state)| format!("{name} {state}")).collect();
+        if !offloads.is_empty() {
+            writeln!(f, "offloads    {}", offloads.join(", "))?;
+        }
         writeln!(f, "peers       {up} of {} up\n", self.peers.len())?;
         let width = self.peers.iter().map(|peer| peer.id.len()).max().unwrap_or_default().max(4);
         writeln!(
@@ -131,6 +135,8 @@ mod tests {
             }),
             certificate_not_after: None,
             keylog: false,
+            offloads: BTreeMap::from([("tun-segmentation".to_owned(), "tcp only".to_owned())]),
+            packets: BTreeMap::new(),
             peers: vec![peer("b", vec![child]), peer("c", Vec::new())],
             dropped: BTreeMap::from([("replayed".to_owned(), 3), ("no_sa".to_owned(), 0)]),
             ike: BTreeMap::new(),
@@ -142,6 +148,7 @@ mod tests {
         let text = status().to_string();
         for part in [
             "NOT connected (connection refused)",
+            "offloads    tun-segmentation tcp only",
             "theirs  yes    192.0.2.1:4500",
             "1 of 2 up",
             "1h1m",

@@ -1,4 +1,4 @@
-//! The TUN interface: whole IP packets to and from the kernel.
+//! The TUN interface: frames to and from the kernel, each a header and an IP packet, which may stand for many packets.
 
 use std::ffi::CString;
 use std::io;
@@ -8,7 +8,8 @@ use crate::error::Error;
 
 /// A TUN interface. It lives as long as this value, or a descriptor made from it, and disappears with the process.
 ///
-/// Reading and writing take `&self`: the kernel keeps packets whole, so threads may share it.
+/// Before every packet, in both directions, stand [`FRAME_HEADER_LEN`] bytes: `struct virtio_net_hdr`, as include/uapi/linux/virtio_net.h
+/// has it. All zeroes is a packet by itself. Reading and writing take `&self`: the kernel keeps frames whole, so threads may share it.
 #[derive(Debug)]
 pub struct Tun {
     fd: OwnedFd,
@@ -16,9 +17,23 @@ pub struct Tun {
     index: u32,
 }
 
+/// The length of the header before each packet: without the count of buffers.
+pub const FRAME_HEADER_LEN: usize = 10;
+
+/// What the kernel leaves to the reader of a TUN interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segmentation {
+    /// Nothing: each frame is one packet, and whole.
+    Nothing,
+    /// To cut TCP into segments, and to finish checksums.
+    Tcp,
+    /// The same for TCP and UDP.
+    TcpAndUdp,
+}
+
 impl Tun {
-    /// Creates the interface in the namespace of the calling thread: down, without addresses, non-blocking, packets without a
-    /// header before them.
+    /// Creates the interface in the namespace of the calling thread: down, without addresses, non-blocking, with nothing left to the
+    /// reader.
     ///
     /// # Errors
     /// The device is missing, the privilege is, or the name is not free or not one of 1 to 15 characters.
@@ -29,11 +44,16 @@ impl Tun {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Error::NoTun { name: name.to_owned(), source },
             _ => Error::new(action(), source),
         })?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | libc::IFF_VNET_HDR;
         request.ifr_ifru.ifru_flags = libc::c_short::from_ne_bytes(low_half(flags).to_ne_bytes());
         // SAFETY: TUNSETIFF (netdevice(7), tuntap.rst) reads and writes one `ifreq`, which outlives the call.
         if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } < 0 {
             return Err(refused(action(), io::Error::last_os_error()));
+        }
+        let size = libc::c_int::try_from(FRAME_HEADER_LEN).expect("a small number");
+        // SAFETY: TUNSETVNETHDRSZ (drivers/net/tun.c) reads one `int`, which outlives the call.
+        if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) } < 0 {
+            return Err(Error::new(action(), io::Error::last_os_error()));
         }
         let index = index_of(name).map_err(|source| Error::new(action(), source))?;
         Ok(Self { fd, name: name.to_owned(), index })
@@ -51,7 +71,23 @@ impl Tun {
         self.index
     }
 
-    /// Reads one packet and returns its length. What does not fit into the buffer is cut off, so it must hold the MTU.
+    /// Takes work over from the kernel, from the next frame on.
+    ///
+    /// # Errors
+    /// `EINVAL` for what this kernel cannot leave to others: UDP before Linux 6.2. What was agreed on before then still holds.
+    pub fn take_over(&self, segmentation: Segmentation) -> io::Result<()> {
+        let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+        let flags = match segmentation {
+            Segmentation::Nothing => 0,
+            Segmentation::Tcp => tcp,
+            Segmentation::TcpAndUdp => tcp | libc::TUN_F_USO4 | libc::TUN_F_USO6,
+        };
+        // SAFETY: TUNSETOFFLOAD (drivers/net/tun.c) takes its argument as a number.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Reads one frame and returns its length. What does not fit into the buffer is cut off, so it must hold the longest packet.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; otherwise what the kernel says, which for a removed interface is final.
@@ -61,13 +97,13 @@ impl Tun {
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Writes one packet, which the kernel takes whole.
+    /// Writes one frame, which the kernel takes whole.
     ///
     /// # Errors
-    /// `EIO` while the interface is down, `EINVAL` for what is no IP packet.
-    pub fn write(&self, packet: &[u8]) -> io::Result<()> {
-        // SAFETY: write(2) reads `packet.len()` bytes of `packet`.
-        let written = unsafe { libc::write(self.fd.as_raw_fd(), packet.as_ptr().cast(), packet.len()) };
+    /// `EIO` while the interface is down, `EINVAL` for what is no IP packet, or a super-packet that this kernel does not take.
+    pub fn write(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: write(2) reads `frame.len()` bytes of `frame`.
+        let written = unsafe { libc::write(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len()) };
         if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

@@ -13,10 +13,12 @@ use crate::option::{set, set_buffers};
 mod batch;
 mod control;
 mod steer;
+mod train;
 
 pub use batch::Batch;
 use control::Control;
 pub use steer::Word;
+pub use train::Trains;
 
 /// A non-blocking UDP socket of one IP version, bound to one port.
 ///

@@ -73,6 +73,12 @@ impl<'f> Segments<'f> {
         }
     }
 
+    /// Returns the number of packets that are not written yet.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.count() - self.written
+    }
+
     /// Returns the bytes of all packets together.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -7,7 +7,7 @@ use super::*;
 use crate::netlink::{Netlink, Route, Target};
 use crate::netns::NetNs;
 use crate::testing::{A4, A6, B4, B6, Wire, bind, path, take};
-use crate::tun::Tun;
+use crate::tun::{FRAME_HEADER_LEN, Tun};
 
 const MARK: u32 = 0x4553_5000;
 
@@ -106,15 +106,15 @@ fn the_tunnel_carries_protected_traffic_and_nothing_else_does_when_it_is_gone() 
     let socket = bind(&wire.a, A4, 7000, None);
     let there = path(("0.0.0.0", 7000), ("10.9.0.2", 7000));
     socket.send(&there, b"in the tunnel").unwrap();
-    let mut packet = [0; 1500];
-    let len = loop {
+    let mut frame = [0; 1500];
+    let packet = loop {
         crate::poll::wait([std::os::fd::AsFd::as_fd(&tun)], Some(Duration::from_secs(1))).unwrap();
-        let len = tun.read(&mut packet).unwrap();
-        if packet[0] == 0x45 {
-            break len;
+        let len = tun.read(&mut frame).unwrap();
+        if frame[FRAME_HEADER_LEN] == 0x45 {
+            break &frame[FRAME_HEADER_LEN..len];
         }
     };
-    assert_eq!(&packet[28..len], b"in the tunnel");
+    assert_eq!(&packet[28..], b"in the tunnel");
     drop(tun);
     assert_eq!(socket.send(&there, b"leak").unwrap_err().kind(), ErrorKind::PermissionDenied);
 }

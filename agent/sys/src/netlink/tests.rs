@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{A4, A6, B4, B6, Wire, bind, namespace, path, take};
-use crate::tun::Tun;
+use crate::tun::{FRAME_HEADER_LEN, Tun};
 
 #[test]
 fn datagrams_cross_a_wire_in_both_versions_with_their_addresses() {
@@ -43,9 +43,10 @@ fn a_tun_interface_gives_and_takes_packets() {
     packet[12..16].copy_from_slice(&[10, 9, 0, 2]);
     let ports: [u8; 4] = packet[20..24].try_into().unwrap();
     packet[20..24].copy_from_slice(&[ports[2], ports[3], ports[0], ports[1]]);
-    tun.write(&packet).unwrap();
+    let frame = |packet: &[u8]| [&[0; FRAME_HEADER_LEN], packet].concat();
+    tun.write(&frame(&packet)).unwrap();
     assert_eq!(take(&socket, 1000).unwrap(), (b"out".to_vec(), path(("10.9.0.1", 5000), ("10.9.0.2", 6000))));
-    assert_eq!(tun.write(&[0; 3]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(tun.write(&frame(&[0; 3])).unwrap_err().raw_os_error(), Some(libc::EINVAL));
 }
 
 /// Reads until an IPv4 packet of UDP comes, past what IPv6 sends by itself.
@@ -56,8 +57,9 @@ fn read_udp(tun: &Tun) -> Vec<u8> {
         let limit = Some(std::time::Duration::from_secs(1));
         assert_eq!(crate::poll::wait([tun.as_fd()], limit).unwrap(), [true], "no packet came");
         let len = tun.read(&mut buffer).unwrap();
-        if buffer[0] == 0x45 && buffer[9] == 17 {
-            return buffer[..len].to_vec();
+        let packet = &buffer[FRAME_HEADER_LEN..len];
+        if packet[0] == 0x45 && packet[9] == 17 {
+            return packet.to_vec();
         }
     }
 }

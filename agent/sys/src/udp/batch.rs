@@ -1,13 +1,17 @@
 //! Many datagrams by one system call, received into one arena that is used again and again.
+//!
+//! A socket that [takes trains](UdpSocket::take_trains) gets datagrams of one sender that came one after the other, all of one length
+//! but the last, as one: the kernel does not take them apart (UDP_GRO, udp(7)).
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use espalier_model::sa::UdpPath;
 
 use super::control::{self, Control};
 use super::{UdpSocket, message};
 use crate::address::RawAddress;
+use crate::option::set;
 
 /// Room for datagrams. It takes memory only for what has come in at most.
 pub struct Batch {
@@ -15,18 +19,33 @@ pub struct Batch {
     slot: usize,
     names: [RawAddress; MOST],
     controls: [Control; MOST],
-    arrived: Vec<(usize, Option<UdpPath>)>,
+    arrived: Vec<Arrived>,
 }
 
-/// Datagrams that one system call takes at most.
+/// What came into one room.
+struct Arrived {
+    length: usize,
+    /// None where the datagrams are lost.
+    path: Option<UdpPath>,
+    /// The length of each datagram but the last.
+    segment: usize,
+}
+
+/// Datagrams, or trains of them, that one system call takes at most.
 const MOST: usize = 32;
 
 impl Batch {
-    /// Makes room for datagrams of up to so many bytes each.
+    /// Makes room for as many datagrams, or trains, as one system call takes, of up to so many bytes each.
     #[must_use]
     pub fn new(longest: usize) -> Self {
+        Self::with_rooms(longest, MOST)
+    }
+
+    /// Makes room for some datagrams, or trains, of up to so many bytes each.
+    #[must_use]
+    pub fn with_rooms(longest: usize, rooms: usize) -> Self {
         Self {
-            room: vec![0; longest * MOST],
+            room: vec![0; longest.max(1) * rooms.clamp(1, MOST)],
             slot: longest.max(1),
             names: std::array::from_fn(|_| RawAddress::empty()),
             controls: std::array::from_fn(|_| Control::empty()),
@@ -38,11 +57,30 @@ impl Batch {
     /// longer than the room, or has no address, is left out.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (UdpPath, &mut [u8])> {
         let slots = self.room.chunks_exact_mut(self.slot);
-        self.arrived.iter().zip(slots).filter_map(|((length, path), slot)| Some(((*path)?, slot.get_mut(..*length)?)))
+        self.arrived.iter().zip(slots).filter_map(Arrived::datagrams).flatten()
+    }
+}
+
+impl Arrived {
+    fn datagrams<'s>((it, slot): (&Self, &'s mut [u8])) -> Option<impl Iterator<Item = (UdpPath, &'s mut [u8])>> {
+        let path = it.path?;
+        let (train, _) = slot.split_at_mut_checked(it.length)?;
+        // An empty datagram is one too.
+        let empty: Option<&mut [u8]> = if train.is_empty() { Some(&mut []) } else { None };
+        Some(train.chunks_mut(it.segment.max(1)).chain(empty).map(move |datagram| (path, datagram)))
     }
 }
 
 impl UdpSocket {
+    /// Takes trains of datagrams whole from now on, or no longer. Sockets that share a port must agree: the kernel puts trains
+    /// together before it decides which of them gets one, and asks any. [`UdpSocket::recv`] would take a train for a datagram.
+    ///
+    /// # Errors
+    /// This kernel has no such thing (before Linux 5.0).
+    pub fn take_trains(&self, take: bool) -> io::Result<()> {
+        set(self.fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(take))
+    }
+
     /// Receives what is there, as far as it fits into a batch, and tells whether there may be more.
     ///
     /// # Errors
@@ -58,7 +96,8 @@ impl UdpSocket {
             (*name, *control) = (RawAddress::empty(), Control::empty());
             entry.msg_hdr = message(name, part, control);
         }
-        let (count, no_wait) = (libc::c_uint::try_from(MOST).expect("a small number"), libc::MSG_DONTWAIT);
+        let rooms = batch.room.len() / batch.slot;
+        let (count, no_wait) = (libc::c_uint::try_from(rooms).expect("a small number"), libc::MSG_DONTWAIT);
         // SAFETY: recvmmsg(2) writes into `count` headers and into the addresses, slots and control rooms that they point to, each
         // within the length it is told; all of them outlive the call. No timeout.
         let taken =
@@ -69,9 +108,10 @@ impl UdpSocket {
             let whole = entry.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
             let local = control::destination(&entry.msg_hdr, self.local.port());
             let path = name.get().zip(local).map(|(remote, local)| UdpPath { local, remote });
-            batch.arrived.push((length, path.filter(|_| whole)));
+            let segment = control::segment(&entry.msg_hdr).unwrap_or(length);
+            batch.arrived.push(Arrived { length, path: path.filter(|_| whole), segment });
         }
-        Ok(taken == MOST)
+        Ok(taken == rooms)
     }
 
     /// Sends datagrams, each to its path's remote end from its local address, and returns how many were sent. Those that cannot be

@@ -1,4 +1,4 @@
-//! Control messages (cmsg(3)): the local address of a datagram.
+//! Control messages (cmsg(3)): the local address of a datagram, and the length of those in a train.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -11,7 +11,8 @@ pub(super) struct Control {
     len: usize,
 }
 
-/// Packet information of either version takes 40 bytes at most; the rest is for what a system may add unasked.
+/// Packet information of either version takes 40 bytes at most, and the length in a train 24; the rest is for what a system may add
+/// unasked.
 const ROOM: usize = 128;
 
 impl Control {
@@ -46,31 +47,58 @@ impl Control {
         self.len
     }
 
+    /// Has the kernel cut what is sent into datagrams of this length (UDP_SEGMENT, udp(7)).
+    pub(super) fn cut_into(&mut self, segment: u16) {
+        self.put(libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+    }
+
     fn put<T: Copy>(&mut self, level: i32, kind: i32, value: T) {
         let size = crate::option::size::<T>();
         // SAFETY: CMSG_LEN and CMSG_SPACE only calculate.
         let (len, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size)) };
         let space = usize::try_from(space).expect("a small number");
-        assert!(space <= ROOM, "the room holds either version's packet information");
-        let header = self.room.as_mut_ptr().cast::<libc::cmsghdr>();
-        // SAFETY: the room is aligned for `cmsghdr` and, as just asserted, holds the header and the value behind it; the value
-        // is written without assuming its alignment.
+        let room = self.room.get_mut(self.len..).and_then(|rest| rest.get_mut(..space));
+        let header = room.expect("the room holds all that is ever put").as_mut_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: the room is aligned for `cmsghdr`, as is each length that CMSG_SPACE gives, and holds the header and the value
+        // behind it; the value is written without assuming its alignment.
         unsafe {
             (*header).cmsg_level = level;
             (*header).cmsg_type = kind;
             (*header).cmsg_len = usize::try_from(len).expect("a small number");
             libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
         }
-        self.len = space;
+        self.len += space;
     }
+}
+
+/// Returns the length of the datagrams in a received train.
+pub(super) fn segment(message: &libc::msghdr) -> Option<usize> {
+    headers(message).find_map(|header| {
+        // SAFETY: it points to a whole header within the room.
+        let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+        if level != libc::SOL_UDP || kind != libc::UDP_GRO {
+            return None;
+        }
+        // SAFETY: udp(7): the data of UDP_GRO is one `int`; its alignment is not assumed.
+        let length = unsafe { libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned() };
+        usize::try_from(length).ok()
+    })
+}
+
+/// Returns the control messages of a received datagram.
+fn headers(message: &libc::msghdr) -> impl Iterator<Item = *mut libc::cmsghdr> {
+    // SAFETY: the kernel has filled the control room and set its length; CMSG_FIRSTHDR stays within it.
+    let first = unsafe { libc::CMSG_FIRSTHDR(message) };
+    std::iter::successors(Some(first).filter(|first| !first.is_null()), |header| {
+        // SAFETY: `header` is a whole header within the room of `message`; CMSG_NXTHDR stays within it.
+        Some(unsafe { libc::CMSG_NXTHDR(message, *header) }).filter(|next| !next.is_null())
+    })
 }
 
 /// Returns the address that a received datagram was sent to, with the socket's port.
 pub(super) fn destination(message: &libc::msghdr, port: u16) -> Option<SocketAddr> {
-    // SAFETY: the kernel has filled the control room and set its length; CMSG_FIRSTHDR and CMSG_NXTHDR stay within it.
-    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    while !header.is_null() {
-        // SAFETY: not null, so it points to a whole header within the room.
+    headers(message).find_map(|header| {
+        // SAFETY: it points to a whole header within the room.
         let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
         if level == libc::IPPROTO_IP && kind == libc::IP_PKTINFO {
             // SAFETY: ip(7): the data of IP_PKTINFO is one `in_pktinfo`; its alignment is not assumed.
@@ -85,8 +113,6 @@ pub(super) fn destination(message: &libc::msghdr, port: u16) -> Option<SocketAdd
             let scope = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
             return Some(SocketAddrV6::new(ip, port, 0, scope).into());
         }
-        // SAFETY: `header` lies within the room of `message`.
-        header = unsafe { libc::CMSG_NXTHDR(message, header) };
-    }
-    None
+        None
+    })
 }

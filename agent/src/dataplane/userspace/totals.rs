@@ -1,0 +1,33 @@
+//! Packets that came and went: each that came went on, or was dropped for one reason.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Packets at the four ends of the data plane, whatever frames and trains they were in.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Came from the node.
+    pub from_tun: Total,
+    /// Went to peers.
+    pub to_wire: Total,
+    /// Came from peers: datagrams that are neither IKE nor keepalives.
+    pub from_wire: Total,
+    /// Went to the node.
+    pub to_tun: Total,
+}
+
+/// A number that only grows. One worker writes; anyone reads.
+#[derive(Debug, Default)]
+pub struct Total(AtomicU64);
+
+impl Total {
+    /// Returns it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn add(&self, packets: usize) {
+        // One writer: no need for a locked instruction.
+        self.0.store(self.get() + u64::try_from(packets).unwrap_or(u64::MAX), Relaxed);
+    }
+}

@@ -1,0 +1,204 @@
+//! Datagrams that leave together: those of one path that stand one after the other in the arena, all of one length but the last,
+//! are a train, which the kernel takes as one and cuts as late as it can (UDP_SEGMENT, udp(7)).
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use espalier_model::sa::UdpPath;
+
+use super::control::Control;
+use super::{UdpSocket, message};
+use crate::address::RawAddress;
+
+/// Datagrams in one arena, in the order in which they leave.
+pub struct Trains {
+    arena: Vec<u8>,
+    used: usize,
+    trains: Vec<Train>,
+    /// The first train that has not left.
+    next: usize,
+    datagrams: usize,
+    failed: usize,
+    coupling: bool,
+    refused: bool,
+}
+
+struct Train {
+    path: UdpPath,
+    start: usize,
+    length: usize,
+    /// The length of each datagram but the last.
+    segment: usize,
+    datagrams: usize,
+}
+
+/// Trains that one system call takes at most.
+const MOST: usize = 32;
+/// Trains in an arena. More of them than that is a sign of small datagrams to many peers: then it is time to send.
+const TRAINS: usize = 256;
+/// Datagrams in a train: what Linux takes.
+const LONGEST_TRAIN: usize = 64;
+/// Bytes in a train: what IP takes, less its headers and those of UDP.
+const HEAVIEST_TRAIN: usize = 65_000;
+
+impl Trains {
+    /// Makes an arena of so many bytes. Without coupling each datagram is a train of its own.
+    #[must_use]
+    pub fn new(bytes: usize, coupling: bool) -> Self {
+        Self {
+            arena: vec![0; bytes],
+            used: 0,
+            trains: Vec::with_capacity(TRAINS),
+            next: 0,
+            datagrams: 0,
+            failed: 0,
+            coupling,
+            refused: false,
+        }
+    }
+
+    /// Returns the room behind the last datagram, to write the next one to its head.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.arena.get_mut(self.used..).unwrap_or_default()
+    }
+
+    /// Tells whether another datagram of this length has no room.
+    #[must_use]
+    pub fn is_full(&self, length: usize) -> bool {
+        self.used + length > self.arena.len() || self.trains.len() >= TRAINS
+    }
+
+    /// Takes what stands at the head of the room for a datagram.
+    pub fn push(&mut self, path: UdpPath, length: usize) {
+        let (start, length) = (self.used, length.min(self.arena.len() - self.used));
+        (self.used, self.datagrams) = (start + length, self.datagrams + 1);
+        match self.trains.last_mut() {
+            Some(train) if self.coupling && train.takes(&path, length) => {
+                train.length += length;
+                train.datagrams += 1;
+            }
+            _ => self.trains.push(Train { path, start, length, segment: length, datagrams: 1 }),
+        }
+    }
+
+    /// Returns the number of datagrams.
+    #[must_use]
+    pub const fn datagrams(&self) -> usize {
+        self.datagrams
+    }
+
+    /// Forgets the datagrams, and returns how many of them were not sent.
+    pub fn clear(&mut self) -> usize {
+        let left: usize = self.trains.iter().skip(self.next).map(|train| train.datagrams).sum();
+        self.trains.clear();
+        (self.used, self.next, self.datagrams) = (0, 0, 0);
+        std::mem::take(&mut self.failed) + left
+    }
+
+    /// Tells, once, that the kernel refused a train of which it took each datagram by itself. None are coupled from then on.
+    pub fn take_refused(&mut self) -> bool {
+        self.coupling &= !self.refused;
+        std::mem::take(&mut self.refused)
+    }
+
+    fn bytes(&self, train: &Train) -> &[u8] {
+        self.arena.get(train.start..train.start + train.length).unwrap_or_default()
+    }
+}
+
+impl Train {
+    /// Tells whether a datagram may be the next one: the one before was not shorter than the rest.
+    fn takes(&self, path: &UdpPath, length: usize) -> bool {
+        self.path == *path
+            && length > 0
+            && length <= self.segment
+            && self.length == self.segment * self.datagrams
+            && self.datagrams < LONGEST_TRAIN
+            && self.length + length <= HEAVIEST_TRAIN
+    }
+
+    /// Takes the first datagram off.
+    fn shorten(&mut self) {
+        let first = self.segment.min(self.length);
+        self.start += first;
+        self.length -= first;
+        self.datagrams -= 1;
+    }
+}
+
+impl UdpSocket {
+    /// Sends what has not left yet, in order. A train that the kernel refuses is sent datagram by datagram; a datagram that it
+    /// refuses is left out and counted.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the send buffer is full: wait and call again.
+    pub fn send_trains(&self, trains: &mut Trains) -> io::Result<()> {
+        while trains.next < trains.trains.len() {
+            let Err(error) = self.send_some(trains) else { continue };
+            let Some(train) = trains.trains.get(trains.next) else { break };
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            if train_is_at_fault(train, &error) {
+                self.send_singly(trains)?;
+            } else if error.kind() != io::ErrorKind::Interrupted {
+                trains.failed += train.datagrams;
+                trains.next += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends trains by one system call, as many as it takes.
+    fn send_some(&self, trains: &mut Trains) -> io::Result<()> {
+        // SAFETY: `iovec` and `mmsghdr` are plain C structures for which all zeroes is a value.
+        let (mut parts, mut messages): ([libc::iovec; MOST], [libc::mmsghdr; MOST]) = unsafe { std::mem::zeroed() };
+        let mut rooms: [(RawAddress, Control); MOST] = std::array::from_fn(|_| (RawAddress::empty(), Control::empty()));
+        let mut count = 0;
+        let waiting = trains.trains.iter().skip(trains.next);
+        for (((part, entry), (name, control)), train) in
+            parts.iter_mut().zip(&mut messages).zip(&mut rooms).zip(waiting)
+        {
+            let bytes = trains.bytes(train);
+            *part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            (*name, *control) = (RawAddress::from(train.path.remote), Control::from_source(train.path.local));
+            if train.datagrams > 1 {
+                control.cut_into(u16::try_from(train.segment).unwrap_or(0));
+            }
+            entry.msg_hdr = message(name, part, control);
+            count += 1;
+        }
+        // SAFETY: sendmmsg(2) reads `count` headers and what they point to, all of which outlives the call, and writes only the
+        // lengths in the headers.
+        let sent = unsafe { libc::sendmmsg(self.fd.as_raw_fd(), messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+        trains.next += usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        Ok(())
+    }
+
+    fn send_singly(&self, trains: &mut Trains) -> io::Result<()> {
+        let mut all_passed = true;
+        while let Some(train) = trains.trains.get(trains.next).filter(|train| train.datagrams > 0) {
+            let bytes = trains.bytes(train);
+            match self.send(&train.path, bytes.get(..train.segment.min(bytes.len())).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => (trains.failed, all_passed) = (trains.failed + 1, false),
+                Ok(()) => {}
+            }
+            if let Some(train) = trains.trains.get_mut(trains.next) {
+                train.shorten();
+            }
+        }
+        trains.next += 1;
+        trains.refused |= all_passed;
+        Ok(())
+    }
+}
+
+/// Tells whether an error may be about the train and not its datagrams. `EINVAL` also comes for a datagram beyond the path's MTU.
+fn train_is_at_fault(train: &Train, error: &io::Error) -> bool {
+    train.datagrams > 1
+        && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::ENOPROTOOPT))
+}
+
+#[cfg(test)]
+mod tests;
