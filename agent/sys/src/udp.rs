@@ -88,6 +88,15 @@ impl UdpSocket {
         Ok(self)
     }
 
+    /// Asks for a receive buffer of this size: what a worker may be behind where processors are short.
+    ///
+    /// # Errors
+    /// What setsockopt(2) says; without the privilege to exceed it, the system's limit is taken.
+    pub fn enlarge_receive_buffer(&self, bytes: i32) -> io::Result<()> {
+        set(self.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+            .or_else(|_| set(self.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+    }
+
     /// Returns the address and port it is bound to.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -172,7 +181,7 @@ impl AsRawFd for UdpSocket {
     }
 }
 
-/// Room for bursts: at 10 Gbit/s it holds 3 ms, longer than a worker is ever away.
+/// Room for bursts: at 10 Gbit/s it holds 3 ms, longer than a worker is away where processors are not short.
 const BUFFER_BYTES: i32 = 4 << 20;
 
 fn open(address: SocketAddr) -> io::Result<OwnedFd> {
