@@ -6,6 +6,7 @@
 mod aead;
 mod agreement;
 mod hash;
+mod mac;
 mod record;
 mod signature;
 
@@ -13,6 +14,7 @@ pub use aead::{AeadAlgorithm, AeadKey, AeadProvider, NONCE_LEN, TAG_LEN};
 pub use agreement::KeyShare;
 pub use espalier_model::suite::Method;
 pub use hash::{equal, prf, prf_plus, random, sha1, sha256};
+pub use mac::MacKey;
 pub use record::RecordKey;
 pub use signature::{SignatureAlgorithm, SigningKey};
 

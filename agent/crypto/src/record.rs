@@ -7,12 +7,12 @@ mod ccm;
 mod ciphers;
 mod gmac;
 
-use espalier_model::suite::{AesKey, Cipher, Hmac};
+use espalier_model::suite::{AesKey, Cipher};
 
 use self::ccm::CcmKey;
 use self::ciphers::{CbcKey, CtrKey};
 use self::gmac::GmacKey;
-use crate::{AeadAlgorithm, AeadKey, AeadProvider, CryptoError, NONCE_LEN, TAG_LEN, equal, random};
+use crate::{AeadAlgorithm, AeadKey, AeadProvider, CryptoError, MacKey, NONCE_LEN, TAG_LEN, equal, random};
 
 /// The keys of one direction, with their salt. Has no `Debug`; wiped on drop as far as the providers do it.
 pub struct RecordKey {
@@ -59,9 +59,11 @@ impl RecordKey {
             Cipher::ChaCha20Poly1305 => aead(AeadAlgorithm::ChaCha20Poly1305)?,
             Cipher::Ccm(_) => Inner::Ccm(Box::new(CcmKey::new(key)?), fixed(salt)?),
             Cipher::Gmac(_) => Inner::Gmac(Box::new(GmacKey::new(key)?), fixed(salt)?),
-            Cipher::Cbc(_, hmac) => Inner::Cbc(Box::new(CbcKey::new(key)?), MacKey::new(hmac, integrity)),
-            Cipher::Ctr(_, hmac) => Inner::Ctr(Box::new(CtrKey::new(key)?), fixed(salt)?, MacKey::new(hmac, integrity)),
-            Cipher::Null(hmac) => Inner::Null(MacKey::new(hmac, integrity)),
+            Cipher::Cbc(_, hmac) => Inner::Cbc(Box::new(CbcKey::new(key)?), MacKey::new(hmac, integrity)?),
+            Cipher::Ctr(_, hmac) => {
+                Inner::Ctr(Box::new(CtrKey::new(key)?), fixed(salt)?, MacKey::new(hmac, integrity)?)
+            }
+            Cipher::Null(hmac) => Inner::Null(MacKey::new(hmac, integrity)?),
         };
         Ok(Self { cipher, inner })
     }
@@ -184,37 +186,6 @@ impl RecordKey {
             && icv.len() == cipher.icv_len()
             && text.len().is_multiple_of(cipher.block_len());
         if fits { Ok(()) } else { Err(CryptoError::Layout) }
-    }
-}
-
-/// A key of truncated HMAC. ring keeps its whole state on the stack, so no packet allocates.
-struct MacKey(ring::hmac::Key);
-
-impl MacKey {
-    fn new(hmac: Hmac, key: &[u8]) -> Self {
-        let algorithm = match hmac {
-            Hmac::Sha256 => ring::hmac::HMAC_SHA256,
-            Hmac::Sha384 => ring::hmac::HMAC_SHA384,
-            Hmac::Sha512 => ring::hmac::HMAC_SHA512,
-        };
-        Self(ring::hmac::Key::new(algorithm, key))
-    }
-
-    fn code(&self, parts: &[&[u8]]) -> ring::hmac::Tag {
-        let mut context = ring::hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| context.update(part));
-        context.sign()
-    }
-
-    //= RFC 4868 §2.1: the code is truncated to its first half
-    fn write(&self, parts: &[&[u8]], icv: &mut [u8]) {
-        for (slot, byte) in icv.iter_mut().zip(self.code(parts).as_ref()) {
-            *slot = *byte;
-        }
-    }
-
-    fn check(&self, parts: &[&[u8]], icv: &[u8]) -> Result<(), CryptoError> {
-        authentic(self.code(parts).as_ref().get(..icv.len()).unwrap_or_default(), icv)
     }
 }
 

