@@ -38,6 +38,10 @@ reasons! {
     Expired = "expired",
     /// Outbound: the packet does not fit into the send buffer.
     TooBig = "too_big",
+    /// A fragment: outbound in transport mode, inbound around the security header.
+    Fragment = "fragment",
+    /// Not of the form of the SA: inbound another protocol than was agreed on, outbound a header or an end that it cannot carry.
+    WrongForm = "wrong_form",
     /// Outbound: the socket took no more.
     SendFailed = "send_failed",
     /// Inbound: no SA has this SPI.
@@ -50,6 +54,8 @@ reasons! {
     BadTrailer = "bad_trailer",
     /// Inbound: a dummy packet (RFC 4303 §2.6).
     Dummy = "dummy",
+    /// Inbound: congestion that only a loss can tell the sender (RFC 6040 §4.2).
+    CongestionLost = "congestion_lost",
     /// Inbound: the inner packet is not within what the SA may carry.
     SelectorMismatch = "selector_mismatch",
     /// Inbound: the policy demands another SA for this flow, or none.
@@ -102,6 +108,8 @@ impl From<SealError> for DropReason {
             SealError::Exhausted => Self::Expired,
             SealError::TooSmall | SealError::TooLong => Self::TooBig,
             SealError::NotIp => Self::Malformed,
+            SealError::Fragment => Self::Fragment,
+            SealError::Form | SealError::NotOurs | SealError::Extensions => Self::WrongForm,
         }
     }
 }
@@ -116,6 +124,9 @@ impl From<OpenError> for DropReason {
             OpenError::Trailer => Self::BadTrailer,
             OpenError::Dummy => Self::Dummy,
             OpenError::Inner(_) => Self::Malformed,
+            OpenError::Fragment => Self::Fragment,
+            OpenError::Form => Self::WrongForm,
+            OpenError::Congestion => Self::CongestionLost,
             OpenError::Selector => Self::SelectorMismatch,
         }
     }

@@ -23,6 +23,9 @@ pub enum BadPacket {
     /// A fragment that lies over the header of the upper layer.
     #[error("fragment overlaps a header")]
     Overlap,
+    /// A header before AH that AH cannot cover.
+    #[error("a header cannot be authenticated")]
+    Uncovered,
 }
 
 /// Reads the flow of an IPv4 or IPv6 packet. A packet of ICMP shows type and code as one number, the type above, in place of both

@@ -1,4 +1,6 @@
-//! The inbound half of an SA: opens ESP packets.
+//! The inbound half of an SA: opens packets. ESP in tunnel mode comes without its IP header, other forms with it.
+
+mod packet;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,10 +12,11 @@ use espalier_model::sa::{ChildId, ChildSa, InboundSa, SaSelectors, SaUsage, Spi,
 use espalier_model::selector::Flow;
 use thiserror::Error;
 
+use crate::ah::AhTransform;
 use crate::flow::{BadPacket, whole};
-use crate::form::{SaError, carried};
+use crate::form::{SaError, Shape};
+use crate::ip::{self, protocol};
 use crate::limits::Use;
-use crate::outbound::{IPV4, IPV6};
 use crate::replay::ReplayWindow;
 use crate::transform::{TRAILER_LEN, Transform};
 
@@ -22,22 +25,30 @@ pub struct Inbound {
     id: ChildId,
     rule: Name,
     spi: Spi,
-    transform: Transform,
+    shape: Shape,
+    esp: Option<Receiving<Transform>>,
+    ah: Option<Receiving<AhTransform>>,
     selectors: SaSelectors,
     path: ArcSwap<UdpPath>,
     /// Another source that was reported, until the path changes.
     source: ArcSwapOption<SocketAddr>,
-    pub(crate) window: ReplayWindow,
     used: Use,
     reported: AtomicBool,
     replayed: AtomicU64,
     unauthentic: AtomicU64,
 }
 
+/// One SA of the pair: there are two where ESP is inside AH.
+struct Receiving<T> {
+    spi: Spi,
+    transform: T,
+    window: ReplayWindow,
+}
+
 /// An authentic packet that the SA may carry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened<'p> {
-    /// The inner packet, without padding.
+    /// The packet as its sender had it, without padding.
     pub packet: &'p [u8],
     /// Its flow: the source is the peer's side.
     pub flow: Flow,
@@ -50,9 +61,15 @@ pub struct Opened<'p> {
 /// Why a packet was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum OpenError {
-    /// Too short for ESP, or not aligned.
-    #[error("packet is too short for ESP")]
+    /// Too short for ESP or AH, or not aligned.
+    #[error("packet is too short for its security header")]
     Short,
+    /// A fragment: it comes before reassembly.
+    #[error("packet is a fragment")]
+    Fragment,
+    /// Not of the form of the SA: another protocol, or another SPI inside.
+    #[error("packet has another form than its SA")]
+    Form,
     /// Seen before, or older than the window.
     #[error("packet is a replay")]
     Replayed,
@@ -71,13 +88,13 @@ pub enum OpenError {
     /// The inner packet cannot be read.
     #[error("inner packet is malformed")]
     Inner(#[source] BadPacket),
+    /// It met congestion, and cannot carry the mark (RFC 6040 §4.2).
+    #[error("packet met congestion, and its sender does not understand it")]
+    Congestion,
     /// The inner packet is not what the SA may carry.
     #[error("inner packet is outside the SA's selectors")]
     Selector,
 }
-
-/// Next header of a dummy packet (RFC 4303 §2.6).
-const NO_NEXT_HEADER: u8 = 59;
 
 impl Inbound {
     /// Takes over what IKE negotiated.
@@ -85,17 +102,24 @@ impl Inbound {
     /// # Errors
     /// `SaError` for a form that is not carried, or keying material that is not as long as the suite demands.
     pub fn new(InboundSa(sa): &InboundSa) -> Result<Self, SaError> {
-        let ChildSa { id, rule, selectors, path, replay_window, limits, .. } = sa;
-        let esp = carried(sa)?;
+        let ChildSa { id, rule, transform, selectors, path, replay_window, limits, .. } = sa;
+        let window = || ReplayWindow::new(*replay_window);
+        let esp = transform
+            .esp()
+            .map(|esp| Ok::<_, SaError>(Receiving { spi: esp.spi, transform: Transform::new(esp)?, window: window() }));
+        let ah = transform
+            .ah()
+            .map(|ah| Ok::<_, SaError>(Receiving { spi: ah.spi, transform: AhTransform::new(ah)?, window: window() }));
         Ok(Self {
             id: *id,
             rule: rule.clone(),
-            spi: esp.spi,
-            transform: Transform::new(esp)?,
+            spi: transform.spi(),
+            shape: Shape::of(sa)?,
+            esp: esp.transpose()?,
+            ah: ah.transpose()?,
             selectors: selectors.clone(),
             path: ArcSwap::from_pointee(*path),
             source: ArcSwapOption::empty(),
-            window: ReplayWindow::new(*replay_window),
             used: Use::new(*limits),
             reported: AtomicBool::new(false),
             replayed: AtomicU64::new(0),
@@ -103,32 +127,23 @@ impl Inbound {
         })
     }
 
-    /// Opens an ESP packet in place. The order of checks is that of RFC 4303 §3.4: replay window, ICV, window again, trailer,
-    /// inner packet, selectors. Only an authentic packet moves the window.
+    /// Opens an ESP packet of tunnel mode in place. The order of checks is that of RFC 4303 §3.4: replay window, ICV, window again,
+    /// trailer, inner packet, selectors. Only an authentic packet moves the window.
     ///
     /// # Errors
-    /// `OpenError`; the buffer then holds nothing that may be delivered.
+    /// `OpenError`; the buffer then holds nothing that may be delivered. `Form` where the SA has another form than ESP in tunnel mode.
     pub fn open<'p>(&self, esp: &'p mut [u8]) -> Result<Opened<'p>, OpenError> {
-        let mut parts = self.transform.split(esp).ok_or(OpenError::Short)?;
+        let half = self.esp.as_ref().filter(|_| self.shape.is_plain_tunnel()).ok_or(OpenError::Form)?;
+        let mut parts = half.transform.split(esp).ok_or(OpenError::Short)?;
         let [.., a, b, c, d] = *parts.header;
-        let low = u32::from_be_bytes([a, b, c, d]);
         if self.used.expired() {
             return Err(OpenError::Expired);
         }
-        let number = if self.transform.extended() { self.window.extend(low) } else { Some(u64::from(low)) };
-        let Some(number) = number.filter(|number| self.window.may_accept(*number)) else {
-            self.replayed.fetch_add(1, Relaxed);
-            return Err(OpenError::Replayed);
-        };
-        if self.transform.open(self.spi, number, &mut parts).is_err() {
-            self.unauthentic.fetch_add(1, Relaxed);
-            return Err(OpenError::NotAuthentic);
+        let number = self.admit(&half.window, u32::from_be_bytes([a, b, c, d]), half.transform.extended())?;
+        if half.transform.open(half.spi, number, &mut parts).is_err() {
+            return Err(self.not_authentic());
         }
-        let newest = number > self.window.highest();
-        if !self.window.commit(number) {
-            self.replayed.fetch_add(1, Relaxed);
-            return Err(OpenError::Replayed);
-        }
+        let newest = self.commit(&half.window, number)?;
         let padded = strip(parts.text);
         let soft = self.used.add(1, padded.map_or(0, <[u8]>::len));
         let (flow, length) = whole(padded?).map_err(OpenError::Inner)?;
@@ -137,6 +152,18 @@ impl Inbound {
         }
         let packet = padded?.get(..length).ok_or(OpenError::Inner(BadPacket::Short))?;
         Ok(Opened { packet, flow, newest, soft })
+    }
+
+    /// Counts a packet that was there before.
+    fn replay(&self) -> OpenError {
+        self.replayed.fetch_add(1, Relaxed);
+        OpenError::Replayed
+    }
+
+    /// Counts a packet whose ICV is wrong.
+    fn not_authentic(&self) -> OpenError {
+        self.unauthentic.fetch_add(1, Relaxed);
+        OpenError::NotAuthentic
     }
 
     /// Tells whether the first authentic packet is still to be reported, and hands that duty to the caller.
@@ -163,7 +190,7 @@ impl Inbound {
         &self.rule
     }
 
-    /// Returns its SPI.
+    /// Returns the SPI that the wire shows first.
     #[must_use]
     pub const fn spi(&self) -> Spi {
         self.spi
@@ -200,7 +227,7 @@ impl Inbound {
     /// Returns its use so far. Lost are the numbers up to the highest that have not arrived.
     #[must_use]
     pub fn usage(&self) -> SaUsage {
-        let (packets, sequence) = (self.used.packets(), self.window.highest());
+        let (packets, sequence) = (self.used.packets(), self.highest());
         SaUsage {
             packets,
             bytes: self.used.bytes(),
@@ -209,6 +236,19 @@ impl Inbound {
             replayed: self.replayed.load(Relaxed),
             unauthentic: self.unauthentic.load(Relaxed),
         }
+    }
+
+    /// Returns the highest number that came, of AH where there is one.
+    fn highest(&self) -> u64 {
+        let of_esp = || self.esp.as_ref().map_or(0, |esp| esp.window.highest());
+        self.ah.as_ref().map_or_else(of_esp, |ah| ah.window.highest())
+    }
+
+    /// Goes on after a number, as if it had come.
+    #[cfg(test)]
+    pub(crate) fn go_on_after(&self, number: u64) {
+        self.esp.iter().for_each(|esp| esp.window.go_on_after(number));
+        self.ah.iter().for_each(|ah| ah.window.go_on_after(number));
     }
 
     fn carries(&self, flow: &Flow) -> bool {
@@ -224,17 +264,21 @@ impl fmt::Debug for Inbound {
     }
 }
 
-/// Takes off padding, pad length and next header.
+/// Takes off padding, pad length and next header: what stays is an inner packet with what hides its length.
 fn strip(text: &[u8]) -> Result<&[u8], OpenError> {
-    let (rest, [pad_length, next_header]) = text.split_last_chunk::<TRAILER_LEN>().ok_or(OpenError::Trailer)?;
-    let inner = rest.len().checked_sub(usize::from(*pad_length)).ok_or(OpenError::Trailer)?;
-    let (inner, padding) = rest.split_at_checked(inner).ok_or(OpenError::Trailer)?;
-    if padding.iter().zip(1_u8..).any(|(byte, expected)| *byte != expected) {
-        return Err(OpenError::Trailer);
-    }
-    match (*next_header, inner.first().map(|b| b >> 4)) {
-        (IPV4, Some(4)) | (IPV6, Some(6)) => Ok(inner),
-        (NO_NEXT_HEADER, _) => Err(OpenError::Dummy),
+    let (inner, next) = strip_padding(text)?;
+    match (next, ip::version(inner)) {
+        (protocol::IPV4, Some(4)) | (protocol::IPV6, Some(6)) => Ok(inner),
+        (protocol::NONE, _) => Err(OpenError::Dummy),
         _ => Err(OpenError::Trailer),
     }
+}
+
+/// Takes off padding, pad length and next header, and returns the last.
+fn strip_padding(text: &[u8]) -> Result<(&[u8], u8), OpenError> {
+    let (rest, [pad_length, next]) = text.split_last_chunk::<TRAILER_LEN>().ok_or(OpenError::Trailer)?;
+    let inner = rest.len().checked_sub(usize::from(*pad_length)).ok_or(OpenError::Trailer)?;
+    let (inner, padding) = rest.split_at_checked(inner).ok_or(OpenError::Trailer)?;
+    let right = padding.iter().zip(1_u8..).all(|(byte, expected)| *byte == expected);
+    if right { Ok((inner, *next)) } else { Err(OpenError::Trailer) }
 }

@@ -1,6 +1,7 @@
 //! IP headers as values: where the upper layer starts, where a security header goes, and what may change on the way.
 
 mod checksum;
+mod mutable;
 mod rewrite;
 mod v4;
 mod v6;
@@ -10,18 +11,30 @@ use std::net::IpAddr;
 use crate::flow::BadPacket;
 
 pub(crate) use checksum::{Difference, upper_checksum};
-pub(crate) use rewrite::set_length;
+pub(crate) use mutable::zero_mutable;
+pub(crate) use rewrite::{identify, set_length, set_protocol};
 
 /// Protocol numbers that are treated by name (IANA).
 pub(crate) mod protocol {
     pub(crate) const HOP_BY_HOP: u8 = 0;
     pub(crate) const ICMP: u8 = 1;
+    /// IPv4 in tunnel mode.
+    pub(crate) const IPV4: u8 = 4;
     pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
+    pub(crate) const DCCP: u8 = 33;
+    /// IPv6 in tunnel mode.
+    pub(crate) const IPV6: u8 = 41;
     pub(crate) const ROUTING: u8 = 43;
     pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const ESP: u8 = 50;
+    pub(crate) const AH: u8 = 51;
     pub(crate) const ICMPV6: u8 = 58;
+    /// Nothing follows; in ESP a dummy packet (RFC 4303 §2.6).
+    pub(crate) const NONE: u8 = 59;
     pub(crate) const DESTINATION: u8 = 60;
     pub(crate) const MOBILITY: u8 = 135;
+    pub(crate) const UDP_LITE: u8 = 136;
 }
 
 /// Length of an IPv4 header without options.

@@ -1,10 +1,14 @@
-//! ESP in tunnel mode (RFC 4303), the SAD and the SPD (RFC 4301). Sans-IO: packets in, packets out.
+//! ESP (RFC 4303), AH (RFC 4302), the SAD and the SPD (RFC 4301). Sans-IO: packets in, packets out.
 //!
 //! A worker holds one [`Tables`] snapshot for a batch. Outbound: [`flow_of`] the inner packet, [`Tables::outbound`] for its SA,
 //! [`Outbound::reserve`] numbers for its segments and seal each at the tail of the send buffer. Inbound: [`Tables::inbound`] by
 //! SPI, [`Inbound::open`] in place, [`Tables::admits`]. None of these allocates, locks or logs. Snapshots are changed by building
 //! a new one; SAs are shared between them.
+//!
+//! That is the way of ESP in tunnel mode. Every other form takes [`Outbound::seal_packet`] and [`Inbound::open_packet`];
+//! [`Carriage`] says what a driver hands over and what it gets.
 
+mod ah;
 mod counters;
 mod flow;
 mod form;
@@ -16,21 +20,29 @@ mod mss;
 pub mod offload;
 mod outbound;
 mod outer;
+mod padding;
 mod replay;
+mod room;
 mod sequence;
 mod spd;
 mod tables;
 mod transform;
+mod transport;
 
 pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
-pub use form::SaError;
+pub use form::{Carriage, SaError, only_udp_tunnel};
 pub use icmp::{MOST_TOO_BIG, too_big};
 pub use inbound::{Inbound, OpenError, Opened};
 pub use mss::clamp_mss;
-pub use outbound::{Outbound, Reserved, SealError, Sealed};
-pub use outer::{CongestionLost, DontFragment, Dscp, Ecn, OuterFields, OuterRules, give_back, traffic_class};
+pub use outbound::{Outbound, Reserved, SealError, Sealed, Wrapped};
+pub use outer::{
+    CongestionLost, DontFragment, Dscp, Ecn, OuterFields, OuterRules, give_back, restore_header, restored_len,
+    traffic_class,
+};
+pub use padding::Padding;
 pub use replay::ReplayWindow;
+pub use room::longest_packet;
 pub use sequence::{Exhausted, Sequence};
 pub use spd::{Spd, Verdict};
 pub use tables::Tables;

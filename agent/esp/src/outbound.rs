@@ -1,32 +1,52 @@
-//! The outbound half of an SA: seals inner packets where they stand.
+//! The outbound half of an SA: seals packets.
 //!
-//! [`Outbound::reserve`] takes the sequence numbers of all segments of one super-packet in one step; [`Reserved::seal`] then seals
-//! each in place.
+//! ESP in tunnel mode is sealed where the inner packet stands: [`Outbound::reserve`] takes the sequence numbers of all segments of
+//! one super-packet in one step; [`Reserved::seal`] then seals each in place. [`Outbound::seal_packet`] seals in every form.
+
+mod packet;
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use arc_swap::ArcSwap;
 use espalier_model::identity::Name;
+use espalier_model::profile::Mode;
 use espalier_model::sa::{ChildId, ChildSa, OutboundSa, SaSelectors, SaUsage, Spi, UdpPath};
 use espalier_model::selector::Flow;
 use thiserror::Error;
 
-use crate::form::{SaError, carried};
+use crate::ah::AhTransform;
+use crate::form::{Carriage, SaError, Shape};
+use crate::ip::{self, protocol};
 use crate::limits::Use;
+use crate::outer::OuterRules;
+use crate::padding::Padding;
 use crate::sequence::Sequence;
 use crate::transform::{TRAILER_LEN, Transform};
+
+pub use packet::Wrapped;
 
 /// An outbound SA. Shared by workers; the sequence number is taken in one atomic step.
 pub struct Outbound {
     id: ChildId,
     rule: Name,
     spi: Spi,
-    transform: Transform,
+    shape: Shape,
+    esp: Option<Sending<Transform>>,
+    ah: Option<Sending<AhTransform>>,
+    outer: OuterRules,
+    padding: Padding,
+    takes_padding: bool,
     selectors: SaSelectors,
-    pub(crate) sequence: Sequence,
     used: Use,
     path: ArcSwap<UdpPath>,
+}
+
+/// One SA of the pair: there are two where ESP is inside AH.
+struct Sending<T> {
+    spi: Spi,
+    transform: T,
+    sequence: Sequence,
 }
 
 /// A sealed packet.
@@ -38,7 +58,7 @@ pub struct Sealed {
     pub soft: bool,
 }
 
-/// Why a packet was not sealed. No sequence number is lost.
+/// Why a packet was not sealed. What can be known before takes no sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealError {
     /// The hard limit is reached; the SA carries nothing more.
@@ -53,12 +73,19 @@ pub enum SealError {
     /// Neither IPv4 nor IPv6.
     #[error("not an IP packet")]
     NotIp,
+    /// Not to be sealed in this way: the SA has another form.
+    #[error("SA has another form")]
+    Form,
+    /// A fragment, in transport mode.
+    #[error("a fragment cannot be protected in transport mode")]
+    Fragment,
+    /// Not between the two ends of the path, in transport mode.
+    #[error("packet is not between the ends of the SA")]
+    NotOurs,
+    /// Options or extension headers that have no place in this form, or that AH cannot cover.
+    #[error("packet has a header that cannot be carried")]
+    Extensions,
 }
-
-/// Next header: IPv4 in tunnel mode.
-pub(crate) const IPV4: u8 = 4;
-/// Next header: IPv6 in tunnel mode.
-pub(crate) const IPV6: u8 = 41;
 
 impl Outbound {
     /// Takes over what IKE negotiated.
@@ -66,30 +93,64 @@ impl Outbound {
     /// # Errors
     /// `SaError` for a form that is not carried, or keying material that is not as long as the suite demands.
     pub fn new(OutboundSa(sa): &OutboundSa) -> Result<Self, SaError> {
-        let ChildSa { id, rule, selectors, path, limits, .. } = sa;
-        let esp = carried(sa)?;
+        let ChildSa { id, rule, transform, padding, selectors, path, limits, .. } = sa;
+        let sequence = |esn| Sequence::new(limits.hard_packets, esn);
+        let esp = transform.esp().map(|esp| {
+            Ok::<_, SaError>(Sending { spi: esp.spi, transform: Transform::new(esp)?, sequence: sequence(esp.esn) })
+        });
+        let ah = transform.ah().map(|ah| {
+            Ok::<_, SaError>(Sending { spi: ah.spi, transform: AhTransform::new(ah)?, sequence: sequence(ah.esn) })
+        });
         Ok(Self {
             id: *id,
             rule: rule.clone(),
-            spi: esp.spi,
-            transform: Transform::new(esp)?,
+            spi: transform.spi(),
+            shape: Shape::of(sa)?,
+            esp: esp.transpose()?,
+            ah: ah.transpose()?,
+            outer: OuterRules::default(),
+            padding: Padding::None,
+            takes_padding: *padding,
             selectors: selectors.clone(),
-            sequence: Sequence::new(limits.hard_packets, esp.esn),
             used: Use::new(*limits),
             path: ArcSwap::from_pointee(*path),
         })
     }
 
-    /// Returns how many bytes stand before the inner packet: SPI, number and IV.
+    /// Pads inner packets, in tunnel mode with ESP, and where the peer takes it (RFC 4303 §2.7).
     #[must_use]
-    pub const fn headroom(&self) -> usize {
-        self.transform.headroom()
+    pub fn with_padding(self, padding: Padding) -> Self {
+        let takes_padding = self.takes_padding && self.esp.is_some() && self.shape.mode == Mode::Tunnel;
+        Self { padding: if takes_padding { padding } else { Padding::None }, ..self }
     }
 
-    /// Returns the length of the packet that carries an inner packet of this length.
+    /// Chooses the fields of outer headers by these rules.
     #[must_use]
-    pub const fn sealed_len(&self, inner: usize) -> usize {
-        self.transform.packet_len(inner)
+    pub fn with_outer(self, outer: OuterRules) -> Self {
+        Self { outer, ..self }
+    }
+
+    /// Returns how its packets are handed to the system.
+    #[must_use]
+    pub const fn carriage(&self) -> Carriage {
+        self.shape.carriage
+    }
+
+    /// Returns how many bytes stand before the inner packet that is sealed in place: SPI, number and IV.
+    #[must_use]
+    pub fn headroom(&self) -> usize {
+        self.in_place().map_or(0, |esp| esp.transform.headroom())
+    }
+
+    /// Returns the length of the packet that carries an inner packet of this length, sealed in place.
+    #[must_use]
+    pub fn sealed_len(&self, inner: usize) -> usize {
+        self.in_place().map_or(0, |esp| esp.transform.packet_len(self.padding.padded(inner)))
+    }
+
+    /// Returns the SA of ESP in tunnel mode, where there is nothing of ours around it.
+    fn in_place(&self) -> Result<&Sending<Transform>, SealError> {
+        self.esp.as_ref().filter(|_| self.shape.is_plain_tunnel()).ok_or(SealError::Form)
     }
 
     /// Takes the numbers of so many packets, of so many bytes together, in one atomic step, and counts their use.
@@ -97,13 +158,14 @@ impl Outbound {
     /// The limit of bytes ends the SA with the first reservation after it is reached, so it is exceeded by one reservation at most.
     ///
     /// # Errors
-    /// `Exhausted`; no number is taken then, not even those that were left.
+    /// `Exhausted`; no number is taken then, not even those that were left. `Form` where packets are not sealed in place.
     pub fn reserve(&self, packets: usize, bytes: usize) -> Result<Reserved<'_>, SealError> {
+        let esp = self.in_place()?;
         if self.used.expired() {
             return Err(SealError::Exhausted);
         }
-        let numbers = self.sequence.take(packets).map_err(|_| SealError::Exhausted)?;
-        Ok(Reserved { sa: self, numbers, soft: self.used.add(packets, bytes) })
+        let numbers = esp.sequence.take(packets).map_err(|_| SealError::Exhausted)?;
+        Ok(Reserved { sa: self, esp, numbers, soft: self.used.add(packets, bytes) })
     }
 
     /// Seals one inner packet of `inner_len` bytes, which stands in `room` behind [`Self::headroom`] bytes; room for the rest of
@@ -122,6 +184,7 @@ impl Outbound {
     /// # Errors
     /// As [`Self::seal_in_place`]; but for `TooLong`, `out` is as it was.
     pub fn seal(&self, inner: &[u8], out: &mut [u8]) -> Result<Sealed, SealError> {
+        self.in_place()?;
         next_header(inner)?;
         let room = out.get_mut(..self.sealed_len(inner.len())).ok_or(SealError::TooSmall)?;
         let mut reserved = self.reserve(1, inner.len())?;
@@ -133,6 +196,7 @@ impl Outbound {
 
     /// Finds what can be wrong before a number is taken.
     fn check(&self, room: &[u8], inner_len: usize) -> Result<u8, SealError> {
+        self.in_place()?;
         if room.len() < self.sealed_len(inner_len) {
             return Err(SealError::TooSmall);
         }
@@ -171,21 +235,29 @@ impl Outbound {
         &self.rule
     }
 
-    /// Returns its SPI.
+    /// Returns the SPI that the wire shows first.
     #[must_use]
     pub const fn spi(&self) -> Spi {
         self.spi
     }
 
+    /// Returns the last number that went out, of AH where there is one.
+    fn last(&self) -> u64 {
+        let of_esp = || self.esp.as_ref().map_or(0, |esp| esp.sequence.last());
+        self.ah.as_ref().map_or_else(of_esp, |ah| ah.sequence.last())
+    }
+
+    /// Goes on after a number, as if that many packets had been sent.
+    #[cfg(test)]
+    pub(crate) fn go_on_after(&self, number: u64) {
+        self.esp.iter().for_each(|esp| esp.sequence.go_on_after(number));
+        self.ah.iter().for_each(|ah| ah.sequence.go_on_after(number));
+    }
+
     /// Returns its use so far.
     #[must_use]
     pub fn usage(&self) -> SaUsage {
-        SaUsage {
-            packets: self.used.packets(),
-            bytes: self.used.bytes(),
-            sequence: self.sequence.last(),
-            ..SaUsage::default()
-        }
+        SaUsage { packets: self.used.packets(), bytes: self.used.bytes(), sequence: self.last(), ..SaUsage::default() }
     }
 }
 
@@ -195,10 +267,16 @@ impl fmt::Debug for Outbound {
     }
 }
 
+impl fmt::Debug for Reserved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("numbers", &self.numbers).finish_non_exhaustive()
+    }
+}
+
 /// Numbers that are taken, for packets that are sealed at once. Those that are dropped with it are lost, never used.
-#[derive(Debug)]
 pub struct Reserved<'s> {
     sa: &'s Outbound,
+    esp: &'s Sending<Transform>,
     numbers: RangeInclusive<u64>,
     soft: bool,
 }
@@ -218,25 +296,26 @@ impl Reserved<'_> {
         let next_header = self.sa.check(room, inner_len)?;
         let length = self.sa.sealed_len(inner_len);
         let packet = room.get_mut(..length).ok_or(SealError::TooSmall)?;
-        let parts = self.sa.transform.split(packet).ok_or(SealError::TooSmall)?;
+        let parts = self.esp.transform.split(packet).ok_or(SealError::TooSmall)?;
         let number = self.numbers.next().ok_or(SealError::Exhausted)?;
-        end(parts.text, inner_len, next_header);
-        self.sa.transform.seal(self.sa.spi, number, parts).map_err(|_| SealError::TooLong)?;
+        end(parts.text, inner_len, self.sa.padding.padded(inner_len), next_header);
+        self.esp.transform.seal(self.esp.spi, number, parts).map_err(|_| SealError::TooLong)?;
         Ok(length)
     }
 }
 
 fn next_header(inner: &[u8]) -> Result<u8, SealError> {
-    match inner.first().map(|b| b >> 4) {
-        Some(4) => Ok(IPV4),
-        Some(6) => Ok(IPV6),
+    match ip::version(inner) {
+        Some(4) => Ok(protocol::IPV4),
+        Some(6) => Ok(protocol::IPV6),
         _ => Err(SealError::NotIp),
     }
 }
 
-/// Writes padding 1, 2, 3, pad length and next header behind the inner packet (RFC 4303 §2.4).
-fn end(text: &mut [u8], inner_len: usize, next_header: u8) {
-    let trailer = text.get_mut(inner_len..).unwrap_or_default();
+/// Writes behind the inner packet what hides its length, then padding 1, 2, 3, pad length and next header (RFC 4303 §2.4, §2.7).
+fn end(text: &mut [u8], inner_len: usize, padded: usize, next_header: u8) {
+    let (hiding, trailer) = text.get_mut(inner_len..).unwrap_or_default().split_at_mut(padded - inner_len);
+    hiding.fill(0);
     let padding = trailer.len() - TRAILER_LEN;
     for (byte, value) in trailer.iter_mut().zip(1..) {
         *byte = value;

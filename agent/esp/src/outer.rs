@@ -57,6 +57,15 @@ impl Default for OuterRules {
     }
 }
 
+impl OuterFields {
+    /// Reads the fields of a packet that keeps its header, in transport mode.
+    pub(crate) fn of(packet: &[u8]) -> Result<Self, BadPacket> {
+        let ttl_at = if ip::version(packet) == Some(4) { 8 } else { 7 };
+        let ttl = *packet.get(ttl_at).ok_or(BadPacket::Short)?;
+        Ok(Self { class: traffic_class(packet)?, dont_fragment: dont_fragment(packet), ttl })
+    }
+}
+
 impl OuterRules {
     /// Returns the fields of the header around an inner packet.
     ///
@@ -123,6 +132,29 @@ fn set_traffic_class(packet: &mut [u8], class: u8) {
 
 fn dont_fragment(inner: &[u8]) -> bool {
     !matches!((ip::version(inner), inner), (Some(4), [_, _, _, _, _, _, flags, ..]) if flags & 0x40 == 0)
+}
+
+/// Returns the length of a header that [`restore_header`] writes.
+#[must_use]
+pub const fn restored_len(ipv6: bool) -> usize {
+    header_len(ipv6)
+}
+
+/// Writes an IP header to the head of a packet from which the system has taken it, so that [`Inbound::open_packet`] can read it: in
+/// front of ESP (`protocol` 50) that came inside UDP, and of whatever came over IPv6.
+///
+/// # Errors
+/// `BadPacket` for two families, or a packet too short or too long for it.
+///
+/// [`Inbound::open_packet`]: crate::Inbound::open_packet
+pub fn restore_header(
+    packet: &mut [u8],
+    ends: (IpAddr, IpAddr),
+    class: u8,
+    ttl: u8,
+    protocol: u8,
+) -> Result<(), BadPacket> {
+    write(packet, ends, OuterFields { class, dont_fragment: true, ttl }, protocol, 0)
 }
 
 /// Length of an outer header.

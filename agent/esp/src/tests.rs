@@ -15,6 +15,7 @@ use espalier_model::suite::{Cipher, EspSuite};
 use super::*;
 
 mod extended;
+mod forms;
 mod in_place;
 
 const LIMITS: UsageLimits =

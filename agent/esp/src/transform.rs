@@ -10,7 +10,7 @@ pub(crate) const HEADER_LEN: usize = 8;
 pub(crate) const TRAILER_LEN: usize = 2;
 /// The trailer ends on a boundary of four bytes (RFC 4303 §2.4).
 const ALIGNMENT: usize = 4;
-const UDP_HEADER_LEN: usize = 8;
+pub(crate) const UDP_HEADER_LEN: usize = 8;
 
 /// Returns the length of the ESP packet that carries an inner packet of this length.
 #[must_use]
@@ -35,7 +35,7 @@ const fn packet_len(cipher: Cipher, inner: usize) -> usize {
 }
 
 /// Returns the number of bytes of which the text with its trailer is a multiple.
-const fn alignment(cipher: Cipher) -> usize {
+pub(crate) const fn alignment(cipher: Cipher) -> usize {
     if cipher.block_len() > ALIGNMENT { cipher.block_len() } else { ALIGNMENT }
 }
 

@@ -195,7 +195,13 @@ impl Bench {
         match &opened {
             Err(OpenError::Expired) => return assert!(self.receiver.usage().packets >= LIMITS.hard_packets),
             Err(OpenError::Replayed) => return assert!(!new, "number {number} is new"),
-            Err(OpenError::Short | OpenError::NotAuthentic) => panic!("a sealed packet is not opened"),
+            Err(
+                OpenError::Short
+                | OpenError::NotAuthentic
+                | OpenError::Fragment
+                | OpenError::Form
+                | OpenError::Congestion,
+            ) => panic!("a sealed packet is not opened"),
             Err(OpenError::Inner(_) | OpenError::Trailer | OpenError::Dummy | OpenError::Selector) => {}
             Ok(opened) => {
                 assert_eq!(flow_of(opened.packet).as_ref(), Ok(&opened.flow));

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use espalier_esp::offload::FRAME_HEADER_LEN;
-use espalier_esp::{Counters, Inbound, Outbound, Spd, Tables};
+use espalier_esp::{Counters, Inbound, Outbound, Spd, Tables, only_udp_tunnel};
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
 use espalier_sys::tun::Tun;
@@ -132,6 +132,7 @@ impl DataPlane for Userspace {
     }
 
     fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError> {
+        only_udp_tunnel(&sa.0)?;
         let sa = Arc::new(Inbound::new(sa)?);
         self.swap(|tables| tables.with_inbound(sa));
         Ok(())
@@ -141,7 +142,10 @@ impl DataPlane for Userspace {
         let id = sa.0.id;
         let half = match self.outbounds.get(&id) {
             Some(half) => Arc::clone(half),
-            None => Arc::new(Outbound::new(sa)?),
+            None => {
+                only_udp_tunnel(&sa.0)?;
+                Arc::new(Outbound::new(sa)?)
+            }
         };
         self.outbounds.insert(id, Arc::clone(&half));
         self.swap(|tables| tables.with_outbound(half));

@@ -4,6 +4,23 @@ use super::checksum::checksum;
 use super::{V4_HEADER_LEN, V6_HEADER_LEN, version};
 use crate::flow::BadPacket;
 
+/// Makes the byte at this place, in a header, name another protocol. The checksum is left to [`set_length`].
+pub(crate) fn set_protocol(packet: &mut [u8], named_at: usize, protocol: u8) {
+    if let Some(byte) = packet.get_mut(named_at) {
+        *byte = protocol;
+    }
+}
+
+/// Gives an IPv4 header an identification, where it has none. The checksum is left to [`set_length`].
+pub(crate) fn identify(packet: &mut [u8], id: u16) {
+    let v4 = version(packet) == Some(4);
+    if let Some([_, _, _, _, high, low, ..]) = packet.first_chunk_mut::<V4_HEADER_LEN>().filter(|_| v4)
+        && [*high, *low] == [0, 0]
+    {
+        [*high, *low] = id.to_be_bytes();
+    }
+}
+
 /// Makes the header say that the packet has this length, and computes the header's checksum where it has one.
 ///
 /// # Errors

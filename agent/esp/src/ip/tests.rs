@@ -50,7 +50,7 @@ fn options_stand_before_the_place_and_extension_headers_of_the_way_as_well() {
 
 #[test]
 fn ah_and_esp_are_upper_layers() {
-    for security in [50, 51, 59] {
+    for security in [protocol::AH, protocol::ESP, protocol::NONE] {
         let packet = v6(0, &[&extension(security, 1, &[]), &[0; 40][..]].concat());
         assert_eq!(layout(&packet).unwrap().upper, link(security, 48, 40));
     }
@@ -74,10 +74,92 @@ fn fragments_are_told_apart() {
 }
 
 #[test]
+fn of_ipv4_what_may_change_is_zero_and_the_rest_as_it_was() {
+    let mut headers = v4(&[148, 4, 0, 1, 7, 3, 4, 1], 0x6123, 51, &[]);
+    let before = headers.clone();
+    zero_mutable(&mut headers).unwrap();
+    let mut expected = before.clone();
+    for at in [1, 6, 7, 8, 10, 11, 24, 25, 26] {
+        expected[at] = 0;
+    }
+    assert_eq!(headers, expected);
+    // Traceroute and what nobody knows are mutable, security options are not.
+    for (kind, kept) in [(130, true), (133, true), (134, true), (149, true), (82, false), (68, false), (222, false)] {
+        let mut headers = v4(&[kind, 4, 9, 9], 0, 51, &[]);
+        zero_mutable(&mut headers).unwrap();
+        assert_eq!(headers[20..] == [kind, 4, 9, 9], kept, "{kind}");
+        assert_eq!(headers[20..] == [0; 4], !kept, "{kind}");
+    }
+}
+
+#[test]
+fn with_a_source_route_the_destination_is_the_last_one() {
+    for (kind, pointer, expected) in [(131, 4, [9, 9, 9, 9]), (137, 8, [9, 9, 9, 9]), (131, 12, [10, 0, 0, 2])] {
+        let mut headers = v4(&[kind, 11, pointer, 8, 8, 8, 8, 9, 9, 9, 9, 1], 0, 51, &[]);
+        zero_mutable(&mut headers).unwrap();
+        assert_eq!(headers[16..20], expected);
+        assert_eq!(headers[20..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+}
+
+#[test]
+fn of_ipv6_class_label_hop_limit_and_data_of_changing_options_are_zero() {
+    let options = extension(51, 2, &[0x25, 3, 1, 2, 3, 0x05, 2, 4, 5, 0, 1, 2, 6, 6]);
+    let mut headers = v6(0, &options);
+    let mut expected = headers.clone();
+    for (at, byte) in [(0, 0x60), (1, 0), (2, 0), (3, 0), (7, 0), (44, 0), (45, 0), (46, 0)] {
+        expected[at] = byte;
+    }
+    zero_mutable(&mut headers).unwrap();
+    assert_eq!(headers, expected);
+}
+
+#[test]
+fn a_routing_header_is_covered_as_it_arrives_from_every_stop_of_the_way() {
+    let stops = [[1; 16], [2; 16], [3; 16]];
+    let on_the_way = |left: usize| {
+        // What each stop makes of it: exchange the destination with the next address.
+        let (mut list, mut destination) = (stops.to_vec(), [0xfe; 16]);
+        for stop in list.iter_mut().take(3 - left) {
+            std::mem::swap(stop, &mut destination);
+        }
+        let left = u8::try_from(left).unwrap();
+        let mut packet = v6(43, &extension(51, 7, &[&[0, left, 0, 0, 0, 0], list.concat().as_slice()].concat()));
+        packet[24..40].copy_from_slice(&destination);
+        packet
+    };
+    let mut arrived = on_the_way(0);
+    assert_eq!((&arrived[24..40], arrived[43]), (&[3; 16][..], 0));
+    zero_mutable(&mut arrived).unwrap();
+    for left in 1..=3 {
+        let mut packet = on_the_way(left);
+        zero_mutable(&mut packet).unwrap();
+        assert_eq!(packet, arrived, "{left}");
+    }
+}
+
+#[test]
+fn a_header_that_cannot_be_covered_is_refused() {
+    for bad in [
+        v6(44, &extension(51, 1, &[])),
+        v6(43, &extension(51, 3, &[4, 1])),
+        v6(43, &extension(51, 2, &[0, 0])),
+        v6(43, &extension(51, 3, &[2, 2])),
+        v6(200, &extension(51, 1, &[])),
+    ] {
+        assert_eq!(zero_mutable(&mut bad.clone()), Err(BadPacket::Uncovered), "{bad:?}");
+    }
+    for bad in [v4(&[7, 0, 0, 0], 0, 51, &[]), v4(&[7, 5, 0, 0], 0, 51, &[]), v6(0, &extension(51, 1, &[5, 9]))] {
+        assert_eq!(zero_mutable(&mut bad.clone()), Err(BadPacket::Short), "{bad:?}");
+    }
+}
+
+#[test]
 fn a_header_takes_another_length_and_protocol() {
     let mut packet = v4(&[1, 1, 1, 0], 0, 6, &[0; 20]);
+    set_protocol(&mut packet, 9, protocol::ESP);
     set_length(&mut packet, 1000).unwrap();
-    assert_eq!(packet[2..4], [3, 232]);
+    assert_eq!((packet[2..4].to_vec(), packet[9]), (vec![3, 232], 50));
     assert_eq!(checksum::checksum(&packet[..24]), [0, 0], "a right header sums to 0");
     assert_eq!(set_length(&mut packet, 65_536), Err(BadPacket::Long));
     let mut packet = v6(6, &[0; 20]);
@@ -111,6 +193,15 @@ proptest! {
                 prop_assert_eq!(bytes[link.named_at], link.protocol);
             }
         }
+        let mut once = bytes.clone();
+        if zero_mutable(&mut once).is_ok() {
+            prop_assert_eq!(once.len(), bytes.len());
+            let mut twice = once.clone();
+            if version == 6 {
+                prop_assert_eq!(zero_mutable(&mut twice), Ok(()));
+                prop_assert_eq!(twice, once);
+            }
+        }
     }
 
     #[test]
@@ -123,5 +214,7 @@ proptest! {
         let changed = Difference::default().bytes(&old, &new).apply(before);
         let canonical = |sum: [u8; 2]| if sum == [0xff; 2] { [0; 2] } else { sum };
         prop_assert_eq!(canonical(changed), canonical(after));
+        let by_address = Difference::default().address(IpAddr::from(old), IpAddr::from(new)).apply(before);
+        prop_assert_eq!(by_address, changed);
     }
 }
