@@ -79,21 +79,12 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(cargo("dataplane", minutes(1), &e2e("bench_dataplane"), &[])?);
         if options.long {
             suites.push(flood()?);
-            suites.push(cargo(
-                "fuzz",
-                minutes(150),
-                &["run", "--release", "--quiet", "--package", "xtask", "--", "fuzz"],
-                &[],
-            )?);
+            suites.push(cargo("bars", minutes(90), &xtask(&["bench-dataplane", "--check"]), &[])?);
+            suites.push(cargo("fuzz", minutes(150), &xtask(&["fuzz"]), &[])?);
         }
         suites.push(cargo("readme", minutes(2), &e2e("readme"), &[])?);
         suites.push(cargo("mesh", minutes(5), &e2e("mesh"), &[])?);
-        suites.push(cargo(
-            "demo",
-            minutes(3),
-            &["run", "--release", "--quiet", "--package", "xtask", "--", "demo"],
-            &[],
-        )?);
+        suites.push(cargo("demo", minutes(3), &xtask(&["demo"]), &[])?);
         suites.push(cargo("documentation", minutes(5), &doc, &[("RUSTDOCFLAGS", "--deny warnings")])?);
     }
     Ok(suites)
@@ -101,6 +92,10 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
 
 fn e2e(test: &str) -> [&str; 7] {
     ["test", "--release", "--workspace", "--test", test, "--no-fail-fast", "--quiet"]
+}
+
+fn xtask<'a>(command: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--release", "--quiet", "--package", "xtask", "--"], command].concat()
 }
 
 fn simulation(long: bool) -> Result<Report> {

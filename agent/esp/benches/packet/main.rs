@@ -1,4 +1,4 @@
-//! What one packet costs without I/O: `cargo bench --package espalier-esp`.
+//! What one packet costs without I/O: `cargo bench --workspace --bench packet`.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be set up has nothing to report")]
 
 mod checks;

@@ -1,5 +1,6 @@
 //! Who is compared: where each program comes from, and how it is started at both ends.
 
+mod crowd;
 mod espalier;
 mod strongswan;
 mod wireguard;
@@ -19,6 +20,8 @@ use espalier_e2e::strongswan::StrongSwan;
 pub(crate) enum Peer {
     /// Our agent, as it ships: always measured.
     Espalier,
+    /// Our agent with 10,000 rules and 1,000 SAs each way in its tables.
+    Crowded,
     /// Our agent without the cipher: the limit of what forwards.
     NullCrypto,
     /// No tunnel: the wire itself.
@@ -49,6 +52,7 @@ impl Peer {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Espalier => "espalier",
+            Self::Crowded => "crowded",
             Self::NullCrypto => "null-crypto",
             Self::Plain => "plain",
             Self::Gotatun => "gotatun",
@@ -69,6 +73,7 @@ impl Peer {
         let tunnel = match self {
             Self::Plain => return Ok((Tunnel::None, [one.outer(true), other.outer(true)])),
             Self::Espalier => Tunnel::Programs(espalier::start(&ours("espalier-agent")?, pair)?),
+            Self::Crowded => Tunnel::Programs(espalier::start_crowded(&ours("espalier-agent")?, pair)?),
             Self::NullCrypto => Tunnel::Programs(espalier::start(&self.fetched("release/espalier-agent")?, pair)?),
             Self::Gotatun => Tunnel::Programs(wireguard::start(&self.fetched("bin/gotatun")?, pair)?),
             Self::Boringtun => Tunnel::Programs(wireguard::start(&self.fetched("bin/boringtun-cli")?, pair)?),

@@ -33,6 +33,8 @@ struct Turn<'a> {
 /// Packets of the load under which round trips are measured, and of the larger search.
 const LARGE: usize = 1300;
 const SMALL: usize = 64;
+/// Lines of a log that say why a program has ended.
+const LAST_LINES: usize = 5;
 
 /// Puts all peers in place and measures them. Only what concerns no single peer is an error.
 pub(crate) fn run(options: &Options) -> Result<Samples> {
@@ -105,8 +107,9 @@ fn scenes(peers: &[Peer], samples: &mut Samples) -> Result<Vec<Scene>> {
             Ok(scene) => scenes.push(scene),
             Err(error) => {
                 stop::check()?;
-                eprintln!("  {} is left out: {error:#}", peer.name());
-                samples.absent.insert(*peer, format!("{error:#}"));
+                let reason = shortened(&format!("{error:#}"));
+                eprintln!("  {} is left out: {reason}", peer.name());
+                samples.absent.insert(*peer, reason);
             }
         }
     }
@@ -124,7 +127,8 @@ impl Turn<'_> {
                 stop::check()?;
                 let (mode, round) = (self.mode.name(), self.round + 1);
                 let (peer, name) = (peer.name(), measurement.name());
-                samples.failed.push(format!("{peer}, {mode}, {name}, round {round}: {error:#}"));
+                let reason = shortened(&format!("{error:#}"));
+                samples.failed.push(format!("{peer}, {mode}, {name}, round {round}: {reason}"));
             }
             progress.done(*measurement);
         }
@@ -217,6 +221,27 @@ fn added(round: u32, plan: &Plan, samples: &mut Samples) {
     }
 }
 
+/// Keeps the first line of a reason and the last ones: between them may stand all that a program has logged.
+fn shortened(reason: &str) -> String {
+    let mut lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.len() > 1 + LAST_LINES {
+        lines.splice(1..lines.len() - LAST_LINES, ["…"]);
+    }
+    lines.join("\n")
+}
+
 fn count(items: usize) -> f64 {
     u32::try_from(items).map_or(f64::INFINITY, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_keeps_its_first_line_and_its_last_ones() {
+        let long: String = (0..100).map(|n| format!("line {n}\n\n")).collect();
+        assert_eq!(shortened(&long), "line 0\n…\nline 95\nline 96\nline 97\nline 98\nline 99");
+        assert_eq!(shortened("one\ntwo\n"), "one\ntwo");
+    }
 }

@@ -15,7 +15,7 @@ use espalier_e2e::program::Program;
 use espalier_sys::netlink::Netlink;
 use ipnet::IpNet;
 
-use super::super::scene::START;
+use crate::scene::START;
 
 /// The interface of the tunnel.
 const INTERFACE: &str = "wg0";
