@@ -44,7 +44,7 @@ fn a_round_reports_every_figure_that_was_asked_for_and_leaves_nothing() {
     let mut bench = start(folder.path(), &["--figures", "tcp1,udp1300,rtt-idle", "--json", json]);
     bench.await_log("round 1 of 1", 1, Duration::from_secs(30)).unwrap();
     let (id, children) = (bench.id(), children(bench.id()));
-    assert!(children.len() >= 4, "two agents and two servers: {children:?}");
+    assert!(children.len() >= 2, "two agents: {children:?}");
     let status = bench.wait_within(Duration::from_secs(60)).unwrap();
     assert!(status.success(), "{}", bench.log());
     assert!(!left(id, &children), "{}", bench.log());

@@ -18,8 +18,10 @@ const TOLERATED: f64 = 0.001;
 /// Each halves what is left: 1.6 % of the flood's own rate at the end.
 const STEPS: u32 = 7;
 
-/// Finds the rate, in packets a second, starting from a flood: as fast as the sender can (no rate). A step that fails is tried once
-/// more, since a moment without the processor loses packets at any rate.
+/// A rate has failed when every one of so many steps has: a moment without the processor loses packets at any rate.
+const TRIES: u32 = 3;
+
+/// Finds the rate, in packets a second, starting from a flood: as fast as the sender can (no rate).
 pub(crate) fn largest(mut attempt: impl FnMut(Option<f64>) -> Result<Step>) -> Result<f64> {
     let flood = attempt(None)?;
     if flood.lost < TOLERATED {
@@ -33,8 +35,10 @@ pub(crate) fn largest(mut attempt: impl FnMut(Option<f64>) -> Result<Step>) -> R
     for _ in 0..STEPS {
         let middle = (low + high) / 2.0;
         let mut step = attempt(Some(middle))?;
-        if step.lost >= TOLERATED {
-            step = attempt(Some(middle))?;
+        for _ in 1..TRIES {
+            if step.lost >= TOLERATED {
+                step = attempt(Some(middle))?;
+            }
         }
         if step.lost < TOLERATED {
             low = step.sent.max(low)

@@ -1,15 +1,14 @@
-//! A peer in place: two hosts, its tunnel between them, and a server to measure with.
+//! A peer in place: two hosts, and its tunnel between them.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use espalier_e2e::lab::Pair;
-use espalier_e2e::program::Program;
 
 use crate::peer::{Peer, Tunnel};
+use crate::stop;
 use crate::udp::Flow;
-use crate::{stop, tcp};
 
 /// Time for a tunnel to come up.
 pub(crate) const START: Duration = Duration::from_secs(15);
@@ -20,7 +19,6 @@ pub(crate) struct Scene {
     /// Addresses of the near and the far end, between which the tunnel carries packets.
     pub(crate) addresses: [IpAddr; 2],
     pub(crate) tunnel: Tunnel,
-    server: Option<Program>,
     pub(crate) pair: Pair,
 }
 
@@ -29,9 +27,8 @@ impl Scene {
     pub(crate) fn start(peer: Peer) -> Result<Self> {
         let pair = Pair::named("esp-dp")?;
         let (tunnel, addresses) = peer.start(&pair)?;
-        let mut scene = Self { peer, addresses, tunnel, server: None, pair };
+        let scene = Self { peer, addresses, tunnel, pair };
         scene.await_passing()?;
-        scene.server = Some(tcp::serve(&scene)?);
         Ok(scene)
     }
 

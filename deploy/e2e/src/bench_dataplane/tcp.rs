@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use espalier_e2e::program::Program;
 use serde_json::Value;
 
@@ -25,18 +25,25 @@ pub(crate) struct Carried {
 /// Time for iperf3 to connect and to say what it has seen.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Starts the server at a scene's far end.
-pub(crate) fn serve(scene: &Scene) -> Result<Program> {
+/// Sends from a scene's near end to its far end for so many seconds. A run that fails is tried once more: iperf3 loses its control
+/// connection now and then, and that says nothing about a tunnel's speed.
+pub(crate) fn run(scene: &Scene, streams: Streams, seconds: u32) -> Result<Carried> {
+    once(scene, streams, seconds).or_else(|_| once(scene, streams, seconds))
+}
+
+/// Starts a server for one run at a scene's far end.
+fn serve(scene: &Scene) -> Result<Program> {
     let [_, far] = &scene.pair.hosts;
     let mut command = far.namespace.command("iperf3");
-    command.args(["--server", "--forceflush", "--bind", &scene.addresses[1].to_string()]);
+    command.args(["--server", "--one-off", "--forceflush", "--bind", &scene.addresses[1].to_string()]);
     let mut server = Program::start(command, &far.folder().join("iperf3-server.log"))?;
     server.await_log("Server listening", 1, MARGIN)?;
     Ok(server)
 }
 
-/// Sends from a scene's near end to its far end for so many seconds.
-pub(crate) fn run(scene: &Scene, streams: Streams, seconds: u32) -> Result<Carried> {
+fn once(scene: &Scene, streams: Streams, seconds: u32) -> Result<Carried> {
+    // It ends with this run, whatever comes of it.
+    let _server = serve(scene)?;
     let [near, _] = &scene.pair.hosts;
     let [from, to] = scene.addresses.map(|address| address.to_string());
     let mut command = near.namespace.command("iperf3");
@@ -61,6 +68,7 @@ fn read(text: &str) -> Result<Carried> {
     };
     let (bits, bytes) = sum("sum_received").context("iperf3 has no sum")?;
     let (back_bits, back_bytes) = sum("sum_received_bidir_reverse").unwrap_or_default();
+    ensure!(bytes + back_bytes > 0.0, "nothing arrived");
     Ok(Carried { mbit_per_second: (bits + back_bits) / 1e6, gigabytes: (bytes + back_bytes) / 1e9 })
 }
 
