@@ -58,6 +58,8 @@ const REPORT: Duration = Duration::from_millis(100);
 const REPORT_ANYWAY: Duration = Duration::from_secs(10);
 /// A plan that could not be carried out is tried again: a port may have become free.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
+/// Revocation lists are replaced every few hours or days; a revoked peer is out this long after its authority has said so.
+const LISTS: Duration = Duration::from_secs(30);
 
 /// Brings the tunnels of a plan up, and keeps them until SIGTERM or SIGINT. The leak guard stays.
 ///
@@ -124,13 +126,18 @@ impl Driver {
     async fn run(mut self, mut questions: mpsc::Receiver<Question>) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
         let (mut reports, mut reported) = (interval(REPORT), Instant::now());
-        let mut tries = interval(TRY_AGAIN);
+        let (mut tries, mut lists) = (interval(TRY_AGAIN), interval(LISTS));
         loop {
             // Each branch only waits; what it got is handled after the others are dropped.
             tokio::select! {
                 () = signals.any() => break,
                 event = event(self.managed.as_mut()) => self.heed(event),
                 _ = reports.tick() => self.report(&mut reported),
+                _ = lists.tick() => {
+                    if let Some(node) = &mut self.node {
+                        node.read_lists_again();
+                    }
+                }
                 _ = tries.tick(), if self.refused.is_some() => {
                     if let Some((plan, version)) = self.refused.take() {
                         self.carry_out(plan, version);

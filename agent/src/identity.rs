@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use espalier_crypto::{CryptoError, SigningKey};
 use espalier_ike::CertificateIdentity;
 use espalier_model::secret::Secret;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use thiserror::Error;
 
 pub use ppk::PpkFileError;
@@ -27,6 +27,9 @@ pub enum IdentityError {
     /// It holds no certificate.
     #[error("{0} holds no certificate in PEM")]
     NoCertificate(String),
+    /// It holds no revocation list.
+    #[error("{0} holds no revocation list in PEM")]
+    NoList(String),
     /// It holds no usable key.
     #[error("{} cannot be used", .0.display())]
     Key(PathBuf, #[source] CryptoError),
@@ -62,6 +65,24 @@ pub fn trust(text_or_path: &str) -> Result<Vec<Vec<u8>>, IdentityError> {
         return certificates(text_or_path.as_bytes(), "the plan's trust");
     }
     certificates(&read(Path::new(text_or_path))?, text_or_path)
+}
+
+/// Reads revocation lists, given as PEM text or as the path of a file in PEM or DER.
+///
+/// # Errors
+/// The file that is wrong, and why.
+pub fn revocation_lists(text_or_path: &str) -> Result<Vec<Vec<u8>>, IdentityError> {
+    let bytes = if text_or_path.trim_start().starts_with("-----BEGIN") {
+        text_or_path.as_bytes().to_vec()
+    } else {
+        read(Path::new(text_or_path))?
+    };
+    if !bytes.starts_with(b"-----BEGIN") {
+        return Ok(vec![bytes]);
+    }
+    let all: Result<Vec<_>, _> =
+        CertificateRevocationListDer::pem_slice_iter(&bytes).map(|l| l.map(|l| l.to_vec())).collect();
+    all.ok().filter(|list| !list.is_empty()).ok_or_else(|| IdentityError::NoList(text_or_path.to_owned()))
 }
 
 /// Reads a shared secret. One newline at its end does not count.

@@ -11,7 +11,7 @@ use espalier_crypto::random;
 use espalier_esp::DropReason;
 use espalier_ike::certificate::validity;
 use espalier_ike::keylog::KeylogLine;
-use espalier_ike::{CertificateIdentity, DownReason, Endpoint, Now, Output};
+use espalier_ike::{CertificateIdentity, Endpoint, Now, Output};
 use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
@@ -23,10 +23,12 @@ use crate::driver::RunError;
 use crate::network::Network;
 use crate::reconcile;
 use crate::underlay::Underlay;
+use told::Told;
 
 const IDLE: Duration = Duration::from_secs(3600);
 
 mod report;
+mod told;
 
 /// All parts of a node.
 pub(crate) struct Node {
@@ -40,6 +42,7 @@ pub(crate) struct Node {
     keylog: Option<PathBuf>,
     changed: bool,
     certificate_not_after: Option<u64>,
+    told: Told,
 }
 
 impl Node {
@@ -55,6 +58,7 @@ impl Node {
         let certificate_not_after = certificate.as_ref().and_then(not_after);
         let config = reconcile::endpoint(plan, certificate, keylog.is_some())?;
         let mut endpoint = Endpoint::new(config, seed)?;
+        endpoint.set_revocation_lists(now(), reconcile::revocation_lists(plan)?)?;
         let peers = reconcile::peers(plan)?;
         let (sockets, esp) = door::Sockets::bind()?;
         let (network, tun) = Network::set_up(plan)?;
@@ -77,6 +81,7 @@ impl Node {
             keylog,
             changed: true,
             certificate_not_after,
+            told: Told::default(),
         };
         node.readdress();
         node.endpoint.configure(now(), peers);
@@ -118,6 +123,19 @@ impl Node {
         self.network.follow(to)?;
         tracing::info!(peers = to.peers.len(), rules = to.rules.len(), "plan carried out");
         Ok(())
+    }
+
+    /// Reads the revocation lists of a plan file again. One that cannot be used leaves those before in force.
+    pub(crate) fn read_lists_again(&mut self) {
+        if self.plan.revocation.crls.is_empty() {
+            return;
+        }
+        let lists = reconcile::revocation_lists(&self.plan).map_err(RunError::from);
+        let set = lists.and_then(|lists| Ok(self.endpoint.set_revocation_lists(now(), lists)?));
+        if let Err(error) = set {
+            tracing::error!(error = crate::error_chain(&error), "the revocation lists before stay in force");
+        }
+        self.drain();
     }
 
     /// Takes note of the addresses that the node has now.
@@ -207,14 +225,13 @@ impl Node {
                     tracing::debug!(remote = %path.remote, %error, "NAT keepalive not sent");
                 }
             }
-            Output::Up(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA up"),
-            Output::Replaced(peer, spis) => tracing::info!(%peer, spi = %spis.initiator, "IKE SA replaced"),
-            Output::Down(peer, DownReason::DeletedByUs) => tracing::info!(%peer, "IKE SA deleted"),
-            Output::Down(peer, reason) => tracing::warn!(%peer, %reason, "IKE SA down"),
-            Output::TurnedAway(remote, reason) => tracing::warn!(%remote, %reason, "IKE SA refused"),
+            Output::Up(peer, spis) => Told::up(&peer, spis, false),
+            Output::Replaced(peer, spis) => Told::up(&peer, spis, true),
+            Output::Down(peer, reason) => Told::down(&peer, &reason),
+            Output::TurnedAway(remote, reason) => self.told.turned_away(Instant::now(), remote, &reason),
+            Output::Told(event) => self.told.event(Instant::now(), &event),
             Output::ChildRefused { peer, rule, reason } => {
-                let rule = rule.map_or_else(|| "none".to_owned(), |rule| rule.to_string());
-                tracing::warn!(%peer, rule, reason, "no child SA");
+                self.told.child_refused(Instant::now(), &peer, rule.as_ref(), &reason);
             }
             Output::Addresses(peer, addresses) => {
                 if let Err(error) = self.assign(peer, addresses) {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use espalier_ike::certificate::RevocationLists;
 use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig, Ppk};
 use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk, VirtualAddresses};
+use espalier_model::revocation::Revocation;
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -49,6 +51,16 @@ pub fn endpoint(
 /// A text or file that is none.
 pub fn trust(plan: &NodePlan) -> Result<Vec<Vec<u8>>, ReconcileError> {
     Ok(plan.trust.iter().map(|t| identity::trust(t)).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Reads the revocation lists that a plan file names.
+///
+/// # Errors
+/// A text or file that is none.
+pub fn revocation_lists(plan: &NodePlan) -> Result<RevocationLists, ReconcileError> {
+    let Revocation { crls, expired, missing } = &plan.revocation;
+    let ders = crls.iter().map(|text| identity::revocation_lists(text)).collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(RevocationLists { ders, expired: *expired, missing: *missing })
 }
 
 /// Reads the certificate that a plan file names, if it names one.

@@ -11,6 +11,7 @@ use espalier_model::identity::{Identity, Name};
 use espalier_model::labels::Labels;
 use espalier_model::plan::{Action, NodePlan, PeerAuth, PlannedNode, PlannedPeer, Rule};
 use espalier_model::profile::BUILT_IN;
+use espalier_model::revocation::Revocation;
 use espalier_model::selector::{PortRange, Protocol};
 use ipnet::IpNet;
 
@@ -103,6 +104,7 @@ pub fn plan(world: &World, name: &Name) -> Option<NodePlan> {
         peers,
         rules: all,
         revoked: world.revoked.clone(),
+        revocation: Revocation::default(),
     })
 }
 

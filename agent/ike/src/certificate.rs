@@ -1,6 +1,7 @@
 //! Certificates of peers: the path to a trusted authority, validity, purpose, name and revocation (RFC 4945, RFC 5280).
 
 mod facts;
+mod lists;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,6 +20,8 @@ use x509_parser::extensions::GeneralName;
 use crate::wire::CertificateRequest;
 
 use facts::Facts;
+use lists::Lists;
+pub use lists::{Issued, RevocationLists};
 
 /// The authorities whose certificates are accepted.
 #[derive(Clone, Default)]
@@ -26,6 +29,7 @@ pub struct TrustStore {
     authorities: Vec<Authority>,
     /// The SHA-1 hash of each authority's key.
     hashes: Vec<[u8; 20]>,
+    lists: Lists,
 }
 
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub struct VerifiedPeer {
     pub not_after: u64,
     /// Serial number of its certificate in lower-case hexadecimal digits, without leading zeros.
     pub serial: String,
+    /// Its certificate and those of the authorities between it and the root.
+    pub path: Vec<Issued>,
 }
 
 /// A certificate that is not accepted.
@@ -70,6 +76,18 @@ pub enum CertificateError {
     /// It, or an authority on its path, is revoked; carries the serial number.
     #[error("certificate {0} is revoked")]
     Revoked(String),
+    /// It, or an authority on its path, is on the list of its authority.
+    #[error("certificate, or an authority above it, is on a revocation list")]
+    Listed,
+    /// The list of an authority is out of date.
+    #[error("a revocation list has expired, and revocation.expired is refuse")]
+    ListExpired,
+    /// There is no list of an authority.
+    #[error("there is no revocation list of an authority, and revocation.missing is refuse")]
+    NoList,
+    /// Not a list that can be used.
+    #[error("revocation list cannot be used: {0}")]
+    List(webpki::Error),
 }
 
 impl TrustStore {
@@ -80,7 +98,21 @@ impl TrustStore {
     pub fn new(authorities: &[Vec<u8>]) -> Result<Self, CertificateError> {
         let authorities = authorities.iter().map(|der| Authority::read(der)).collect::<Result<Vec<_>, _>>()?;
         let hash = |a: &Authority| sha1(&[spki_for_anchor(&a.anchor).as_ref()]);
-        Ok(Self { hashes: authorities.iter().map(hash).collect(), authorities })
+        Ok(Self { hashes: authorities.iter().map(hash).collect(), authorities, lists: Lists::default() })
+    }
+
+    /// Adds the revocation lists of authorities.
+    ///
+    /// # Errors
+    /// `List` when one of them cannot be used.
+    pub fn with_lists(self, lists: &RevocationLists) -> Result<Self, CertificateError> {
+        Ok(Self { lists: Lists::new(lists)?, ..self })
+    }
+
+    /// Tells whether a list, or one of these serial numbers, revokes a certificate or an authority above it.
+    #[must_use]
+    pub fn revokes(&self, path: &[Issued], revoked: &BTreeSet<String>) -> bool {
+        path.iter().any(|issued| self.lists.name(issued) || is_listed(&facts::hexadecimal(&issued.serial), revoked))
     }
 
     /// Builds the request that names the authorities.
@@ -112,9 +144,11 @@ impl TrustStore {
         let anchors = self.valid_at(unix);
         let certificate = EndEntityCert::try_from(&own).map_err(CertificateError::Path)?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(unix));
+        let lists = self.lists.borrowed();
+        let options = self.lists.options(&lists);
         let path = certificate
-            .verify_for_usage(SIGNATURE_ALGORITHMS, &anchors, &intermediates, time, IpsecUsage, None, None)
-            .map_err(CertificateError::Path)?;
+            .verify_for_usage(SIGNATURE_ALGORITHMS, &anchors, &intermediates, time, IpsecUsage, options, None)
+            .map_err(refusal)?;
 
         let facts = Facts::read(&own)?;
         check_key_usage(&facts)?;
@@ -123,15 +157,18 @@ impl TrustStore {
         }
         let mut not_after = facts.not_after;
         let serial = refuse_revoked(&facts, revoked)?;
+        let mut issued = vec![facts.issued()];
         for intermediate in path.intermediate_certificates() {
             let der = intermediate.der();
             let authority = Facts::read(&der)?;
             refuse_revoked(&authority, revoked)?;
             not_after = not_after.min(authority.not_after);
+            issued.push(authority.issued());
         }
         let root = self.authorities.iter().find(|a| a.anchor == *path.anchor());
         not_after = root.map_or(not_after, |a| not_after.min(a.not_after));
-        Ok(VerifiedPeer { spki: certificate.subject_public_key_info().to_vec(), not_after, serial })
+        let spki = certificate.subject_public_key_info().to_vec();
+        Ok(VerifiedPeer { spki, not_after, serial, path: issued })
     }
 
     /// Returns the anchors of the authorities that are valid; path validation does not look at the validity of an anchor.
@@ -214,9 +251,25 @@ fn same_mailbox(left: &str, right: &str) -> bool {
 
 fn refuse_revoked(facts: &Facts<'_>, revoked: &BTreeSet<String>) -> Result<String, CertificateError> {
     let serial = facts.serial();
-    // Encoders differ in leading zeros, so neither side's count.
-    let listed = revoked.iter().any(|entry| entry.trim_start_matches('0').eq_ignore_ascii_case(&serial));
-    if listed { Err(CertificateError::Revoked(serial)) } else { Ok(serial) }
+    if is_listed(&serial, revoked) { Err(CertificateError::Revoked(serial)) } else { Ok(serial) }
+}
+
+/// Tells whether a serial number is among others. Encoders differ in leading zeros, so neither side's count.
+fn is_listed(serial: &str, revoked: &BTreeSet<String>) -> bool {
+    revoked.iter().any(|entry| entry.trim_start_matches('0').eq_ignore_ascii_case(serial))
+}
+
+/// Tells apart for what reason a path is refused.
+fn refusal(error: webpki::Error) -> CertificateError {
+    if error == webpki::Error::CertRevoked {
+        CertificateError::Listed
+    } else if error == webpki::Error::UnknownRevocationStatus {
+        CertificateError::NoList
+    } else if matches!(error, webpki::Error::CrlExpired { .. }) {
+        CertificateError::ListExpired
+    } else {
+        CertificateError::Path(error)
+    }
 }
 
 /// Signatures that are verified, in certificates and in AUTH payloads.

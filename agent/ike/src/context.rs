@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use espalier_model::identity::Name;
+use espalier_model::identity::{Identity, Name};
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, Spi, UdpPath};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -14,6 +14,8 @@ use crate::config::{EndpointConfig, Now};
 use crate::door::SpiMark;
 use crate::endpoint::given::Given;
 use crate::endpoint::leases::Leases;
+use crate::explain::{Event, What};
+use crate::limits::Limits;
 use crate::outbounds::{Outbounds, Switch};
 use crate::output::Output;
 use crate::wire::{IkeSpi, Nonce};
@@ -22,6 +24,7 @@ use crate::wire::{IkeSpi, Nonce};
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) config: &'a EndpointConfig,
+    pub(crate) limits: &'a Limits,
     pub(crate) trust: &'a TrustStore,
     pub(crate) rng: &'a mut StdRng,
     /// By which our SPIs are known at the door.
@@ -58,6 +61,11 @@ impl Context<'_> {
     /// Orders the datagrams of a message to be sent.
     pub(crate) fn transmit_all(&mut self, path: UdpPath, datagrams: &[Vec<u8>]) {
         datagrams.iter().for_each(|datagram| self.transmit(path, datagram.clone()));
+    }
+
+    /// Has the driver write down what has happened.
+    pub(crate) fn tell(&mut self, peer: &Identity, what: What) {
+        self.out.push_back(Output::Told(Box::new(Event { peer: peer.clone(), what })));
     }
 
     /// Orders both halves of a new pair: the inbound one first (RFC 7296 §2.8).

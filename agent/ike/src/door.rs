@@ -20,7 +20,8 @@ use rand::rngs::StdRng;
 
 use crate::handshake::initiator::header;
 use crate::keymat::IkeSpis;
-use crate::wire::{ExchangeType, Flags, IkeSpi, Message, Notify, NotifyType, Oversized, Payload};
+use crate::wire::header::MAJOR;
+use crate::wire::{ExchangeType, Flags, IkeSpi, Malformed, Message, Notify, NotifyType, Oversized, Payload};
 
 use budget::{Budget, Rate, Sources};
 pub(crate) use cookie::{Cookies, Sender};
@@ -144,6 +145,8 @@ impl Doorkeeper {
     /// Judges a datagram, without the non-ESP marker, by a look at it.
     pub fn judge(&mut self, now: Instant, policy: &DoorPolicy, remote: SocketAddr, datagram: &[u8]) -> Verdict {
         match Glance::at(datagram) {
+            //= RFC 7296 §2.5: who speaks a higher major version is told which one is supported, by the endpoint and seldom
+            Err(Malformed::Version(version)) if version > MAJOR && self.lost.take(now, LOST) => Verdict::First,
             Err(_) => {
                 self.counters.malformed += 1;
                 Verdict::Drop

@@ -2,8 +2,12 @@
 
 mod addresses;
 mod door;
+mod doubts;
 mod farewell;
+#[cfg(test)]
+mod forge;
 pub(crate) mod given;
+mod half_open;
 mod hints;
 pub(crate) mod leases;
 mod peers;
@@ -11,10 +15,11 @@ mod peers;
 pub(crate) mod probe;
 mod slot;
 mod step;
+mod strangers;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use espalier_model::identity::Identity;
@@ -22,11 +27,12 @@ use espalier_model::sa::{ChildId, Direction, SaEvent, UdpPath};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::certificate::{CertificateError, TrustStore};
+use crate::certificate::{CertificateError, RevocationLists, TrustStore};
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
 use crate::counters::Counters;
 use crate::door::{Cookies, DoorPolicy, SpiMark};
 use crate::hint::Hint;
+use crate::limits::{Allowance, Limits};
 use crate::outbounds::Outbounds;
 use crate::output::Output;
 use crate::status::{ChildStatus, IkeStatus};
@@ -34,6 +40,7 @@ use crate::wire::{Header, IkeSpi};
 
 use farewell::Farewells;
 use given::Given;
+use half_open::HalfOpens;
 use leases::Leases;
 use slot::{Peer, Sa};
 use timers::Timers;
@@ -49,11 +56,14 @@ pub struct Endpoint {
     /// Which SA holds each child.
     holders: BTreeMap<ChildId, IkeSpi>,
     /// Half-open SAs by what the initiator's first message shows, so that its repetition finds them.
-    half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
+    half_open: HalfOpens,
     /// Made with the first look at the clock.
     cookies: Option<Cookies>,
     door: DoorPolicy,
     spi_mark: SpiMark,
+    limits: Limits,
+    lists: RevocationLists,
+    strangers: Allowance,
     sa_timers: Timers<IkeSpi>,
     peer_timers: Timers<Identity>,
     outputs: VecDeque<Output>,
@@ -89,6 +99,7 @@ macro_rules! context {
         &mut $crate::context::Context {
             now: $now,
             config: &$self.config,
+            limits: &$self.limits,
             trust: &$self.trust,
             rng: &mut $self.rng,
             spi_mark: $self.spi_mark,
@@ -122,10 +133,13 @@ impl Endpoint {
             by_address: BTreeMap::new(),
             sas: BTreeMap::new(),
             holders: BTreeMap::new(),
-            half_open: BTreeMap::new(),
+            half_open: HalfOpens::default(),
             cookies: None,
             door: DoorPolicy::default(),
             spi_mark: SpiMark::new(&mut rng),
+            limits: Limits::default(),
+            lists: RevocationLists::default(),
+            strangers: Allowance::default(),
             sa_timers: Timers::default(),
             peer_timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -158,7 +172,7 @@ impl Endpoint {
     /// # Errors
     /// When a trusted certificate cannot be read; nothing has changed then.
     pub fn set_identity(&mut self, now: Now, config: EndpointConfig) -> Result<(), CertificateError> {
-        self.trust = TrustStore::new(&config.trust)?;
+        self.trust = TrustStore::new(&config.trust)?.with_lists(&self.lists)?;
         let before = std::mem::replace(&mut self.config, config);
         if chain_of(&before.identity) != chain_of(&self.config.identity) {
             self.identity_epoch += 1;
@@ -178,18 +192,35 @@ impl Endpoint {
         trust: Vec<Vec<u8>>,
         revoked: BTreeSet<String>,
     ) -> Result<(), CertificateError> {
-        self.trust = TrustStore::new(&trust)?;
+        self.trust = TrustStore::new(&trust)?.with_lists(&self.lists)?;
         (self.config.trust, self.config.revoked) = (trust, revoked);
         self.end_revoked(now);
         self.judge_anew(now);
         Ok(())
     }
 
+    /// Changes the revocation lists. An SA whose peer is on one of them now ends at once.
+    ///
+    /// # Errors
+    /// When a list cannot be used; nothing has changed then.
+    pub fn set_revocation_lists(&mut self, now: Now, lists: RevocationLists) -> Result<(), CertificateError> {
+        self.trust = self.trust.clone().with_lists(&lists)?;
+        self.lists = lists;
+        self.end_revoked(now);
+        self.judge_anew(now);
+        Ok(())
+    }
+
+    /// Changes what strangers and peers may make this endpoint keep.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Takes a datagram, without the non-ESP marker.
     pub fn handle_datagram(&mut self, now: Now, path: UdpPath, datagram: &[u8]) {
-        let Ok((header, _)) = Header::parse(datagram) else {
-            self.counters.malformed += 1;
-            return;
+        let header = match Header::parse(datagram) {
+            Ok((header, _)) => header,
+            Err(reason) => return self.unreadable(now, path, datagram, reason),
         };
         if let Some(hint) = Hint::read(&header, datagram) {
             self.counters.unauthentic += 1;
@@ -200,6 +231,9 @@ impl Endpoint {
         if header.opens_sa() {
             self.handle_first(now, path, &header, datagram);
             self.review_door();
+        } else if self.sas.get(&ours).is_some_and(|sa| !sa.is_meant_by(&header)) {
+            //= RFC 7296 §3.1: the flag tells who has opened the SA, both SPIs are those of the SA
+            self.counters.unexpected += 1;
         } else if let Some(sa) = self.sas.remove(&ours) {
             let next = self.step(now, path, sa, &header, datagram);
             self.keep(ours, next);
@@ -209,7 +243,7 @@ impl Endpoint {
             self.transmit_all(path, answer);
         } else {
             //= RFC 7296 §1.5: an unprotected message about an error is not answered
-            self.counters.unknown_spi += 1;
+            self.unknown(now, path, &header);
         }
     }
 
@@ -311,6 +345,7 @@ impl Endpoint {
         if let Some(sa) = sa {
             if let Sa::Established(sa) = &sa {
                 self.holders.extend(sa.children.iter().map(|child| (child.id, spi)));
+                self.note_replaced(sa);
             }
             self.sas.insert(spi, sa);
         }

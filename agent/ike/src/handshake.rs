@@ -11,13 +11,15 @@ pub(crate) mod responder;
 use std::net::SocketAddr;
 
 use espalier_crypto::{CryptoError, Method};
+use espalier_model::identity::Identity;
 use espalier_model::sa::UdpPath;
 use thiserror::Error;
 
 use crate::auth::AuthError;
 use crate::certificate::CertificateError;
+use crate::explain::{NoCommonSuite, Why, WrongIdentity};
 use crate::wire::sk::{OpenError, SealError};
-use crate::wire::{Malformed, Notify, NotifyType, Oversized, Payload};
+use crate::wire::{Identification, Malformed, Notify, NotifyType, Oversized, Payload};
 
 /// Why a message did not carry the handshake on.
 #[derive(Debug, Error)]
@@ -38,8 +40,11 @@ pub(crate) enum Failure {
     #[error("peer's certificate is not accepted")]
     Certificate(#[from] CertificateError),
     /// The peer is another one.
-    #[error("peer claims to be {0}")]
-    Identity(String),
+    #[error(transparent)]
+    WrongIdentity(Box<WrongIdentity>),
+    /// No common algorithms, with what both have.
+    #[error(transparent)]
+    NoCommonSuite(Box<NoCommonSuite>),
     /// The peer demands a proof that we have no key for.
     #[error("no certificate is configured for a peer that needs one")]
     NoCertificate,
@@ -88,6 +93,39 @@ pub(crate) enum Failure {
     /// Our message is too long.
     #[error("message is too long")]
     Oversized(#[from] Oversized),
+}
+
+impl Failure {
+    /// Says that there is no common suite.
+    pub(crate) fn no_common_suite(why: Why) -> Self {
+        match why {
+            Why::Suites(why) => Self::NoCommonSuite(why),
+            Why::Told(_) | Why::Other(_) => Self::NothingInCommon("suite"),
+        }
+    }
+
+    /// Says that a peer claims to be somebody else.
+    pub(crate) fn wrong_identity(claimed: &Identification, expected: Option<&Identity>) -> Self {
+        let claimed = claimed.identity().map_or_else(|| unreadable(claimed), |id| id.to_string());
+        Self::WrongIdentity(Box::new(WrongIdentity { claimed, expected: expected.cloned() }))
+    }
+}
+
+fn unreadable(id: &Identification) -> String {
+    format!("somebody with an identification of type {:?}, which is not supported", id.id_type())
+}
+
+/// Builds the notification that answers an authentic message, or a first one, which cannot be read.
+pub(crate) fn complaint(reason: Malformed) -> Option<Notify> {
+    let Malformed::UnsupportedCritical(kind) = reason else { return None };
+    //= RFC 7296 §2.5: a message with a critical payload that is not supported is rejected, and the answer names its type
+    Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0]))
+}
+
+/// The same for an authentic message: whatever is wrong with it is told.
+pub(crate) fn authentic_complaint(reason: Malformed) -> Notify {
+    //= RFC 7296 §3.10.1: INVALID_SYNTAX is told only in answer to a message whose ID and checksum are right
+    complaint(reason).unwrap_or_else(|| Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))
 }
 
 /// Announces that we put fragments together.

@@ -7,6 +7,7 @@ use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, UdpPath};
 use thiserror::Error;
 
 use crate::door::DoorPolicy;
+use crate::explain::{Event, NoCommonSuite, WrongIdentity};
 use crate::keylog::KeylogLine;
 use crate::keymat::IkeSpis;
 
@@ -64,6 +65,8 @@ pub enum Output {
     Addresses(Identity, Vec<IpAddr>),
     /// Keep the door so from now on.
     Door(DoorPolicy),
+    /// Something else that people want to read about.
+    Told(Box<Event>),
     /// Keys for Wireshark.
     Keylog(KeylogLine),
 }
@@ -120,6 +123,12 @@ pub enum DownReason {
     /// The peer refused; carries the notify's number and meaning.
     #[error("peer refused: {0}")]
     Refused(String),
+    /// There is no common algorithm.
+    #[error(transparent)]
+    NoCommonSuite(Box<NoCommonSuite>),
+    /// The peer is another one.
+    #[error(transparent)]
+    WrongIdentity(Box<WrongIdentity>),
     /// We refused; carries what was offered and what was wanted.
     #[error("{0}")]
     Failed(String),

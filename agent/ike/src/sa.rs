@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod assigned;
 pub(crate) mod auth_lifetime;
+mod bounds;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod established;

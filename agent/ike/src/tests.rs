@@ -13,6 +13,7 @@ use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
 use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange};
 
 use super::*;
+use crate::explain::What;
 
 mod addresses;
 mod authentication;
@@ -26,9 +27,12 @@ mod forms;
 mod fragments;
 mod housekeeping;
 mod hybrid;
+mod lessons;
+mod liar;
 mod liveness;
 mod moving;
 mod nat;
+mod notifies;
 mod ppk;
 mod puppet;
 mod replacement;
@@ -53,6 +57,7 @@ struct Node {
     measured: Vec<ChildId>,
     keepalives: Vec<UdpPath>,
     keys: Vec<String>,
+    told: Vec<What>,
 }
 
 struct Pair {
@@ -125,6 +130,7 @@ fn node(side: usize, certificate: Option<CertificateIdentity>, trust: Vec<Vec<u8
         measured: vec![],
         keepalives: vec![],
         keys: vec![],
+        told: vec![],
     }
 }
 
@@ -171,6 +177,7 @@ impl Pair {
                     Output::Addresses(_, addresses) => node.addresses = addresses,
                     Output::Keylog(line) => node.keys.push(line.text().to_owned()),
                     Output::Door(_) => {}
+                    Output::Told(event) => node.told.push(event.what),
                 }
             }
         }

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::plan::{NodePlan, PeerAuth, PlanError, PlannedNode, PlannedPeer, Rule};
 use crate::profile::Profile;
+use crate::revocation::Revocation;
 
 pub use key::{Digest, EntryKey};
 
@@ -190,6 +191,7 @@ impl Entries {
             peers: Vec::new(),
             rules: Vec::new(),
             revoked: Vec::new(),
+            revocation: Revocation::default(),
         };
         for entry in self.iter().map(|(_, entry)| entry.clone()) {
             match entry {

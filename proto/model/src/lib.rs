@@ -11,6 +11,7 @@ pub mod join;
 pub mod labels;
 pub mod plan;
 pub mod profile;
+pub mod revocation;
 pub mod sa;
 pub mod secret;
 pub mod selector;

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::identity::{Identity, Name};
 use crate::profile::{Encap, Profile, ProfileError};
+use crate::revocation::Revocation;
 use crate::selector::{PortRange, Protocol, TrafficSelector};
 
 pub use addresses::{AddressFamily, AddressPool, VirtualAddresses};
@@ -44,6 +45,9 @@ pub struct NodePlan {
     /// Serial numbers of revoked certificates, lower-case hexadecimal.
     #[serde(default)]
     pub revoked: Vec<String>,
+    /// Plan file only: revocation lists of authorities.
+    #[serde(default, skip_serializing_if = "Revocation::is_usual")]
+    pub revocation: Revocation,
 }
 
 /// The node that a plan is for.
@@ -236,8 +240,9 @@ impl NodePlan {
         for path in node.certificate.iter_mut().chain(&mut node.key).chain(peers) {
             *path = folder.join(&*path);
         }
-        for trust in self.trust.iter_mut().filter(|text| !text.trim_start().starts_with("-----BEGIN")) {
-            *trust = folder.join(&*trust).display().to_string();
+        let texts = self.trust.iter_mut().chain(&mut self.revocation.crls);
+        for path in texts.filter(|text| !text.trim_start().starts_with("-----BEGIN")) {
+            *path = folder.join(&*path).display().to_string();
         }
         self
     }

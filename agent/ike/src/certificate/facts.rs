@@ -11,11 +11,12 @@ use x509_parser::nom::Parser;
 use x509_parser::oid_registry::{OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME};
 use x509_parser::time::ASN1Time;
 
-use super::CertificateError;
+use super::{CertificateError, Issued};
 
 /// Fields of a certificate.
 pub(super) struct Facts<'a> {
     serial: &'a [u8],
+    issuer: &'a [u8],
     /// Unix second from which it is valid, 0 for one before 1970.
     pub(super) not_before: u64,
     /// Unix second until which it is valid, 0 for one before 1970.
@@ -37,7 +38,7 @@ impl<'a> Facts<'a> {
         fields.next()?;
         let serial = fields.take(Tag::Integer)?;
         let _signature = fields.take(Tag::Sequence)?;
-        let _issuer = fields.take(Tag::Sequence)?;
+        let issuer = fields.take(Tag::Sequence)?;
         let (rest, validity) = Validity::from_der(fields.0).map_err(|_| CertificateError::Malformed)?;
         fields.0 = rest;
         let _subject = fields.take(Tag::Sequence)?;
@@ -50,14 +51,17 @@ impl<'a> Facts<'a> {
             }
         }
         let (not_before, not_after) = (seconds(&validity.not_before), seconds(&validity.not_after));
-        Ok(Self { serial, not_before, not_after, extensions })
+        Ok(Self { serial, issuer, not_before, not_after, extensions })
     }
 
     /// Returns the serial number in lower-case hexadecimal digits, without leading zeros.
     pub(super) fn serial(&self) -> String {
-        let digit = |nibble: u8| char::from_digit(nibble.into(), 16);
-        let digits = self.serial.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).flatten();
-        digits.skip_while(|digit| *digit == '0').collect()
+        hexadecimal(self.serial)
+    }
+
+    /// Returns how a revocation list names it.
+    pub(super) fn issued(&self) -> Issued {
+        Issued { issuer: self.issuer.to_vec(), serial: self.serial.to_vec() }
     }
 
     /// Returns what its key may be used for, where it says so.
@@ -87,6 +91,13 @@ impl<'a> Facts<'a> {
             Some(_) => Err(CertificateError::Malformed),
         }
     }
+}
+
+/// Writes a number in lower-case hexadecimal digits, without leading zeros.
+pub(super) fn hexadecimal(number: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16);
+    let digits = number.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).flatten();
+    digits.skip_while(|digit| *digit == '0').collect()
 }
 
 /// Elements in DER, one after another.

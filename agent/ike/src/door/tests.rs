@@ -150,3 +150,15 @@ fn what_is_not_ike_is_counted_and_dropped() {
     }
     assert_eq!(door.keeper.counters(), DoorCounters { malformed: 4, ..DoorCounters::default() });
 }
+
+#[test]
+fn a_higher_major_version_comes_to_the_endpoint_but_seldom() {
+    let mut door = Door::new(true, &[]);
+    let mut newer = first(7, None);
+    newer[17] = 0x30;
+    let passed = (0..100).filter(|_| door.judge(HERE, &newer) == Verdict::First).count();
+    assert_eq!((passed, door.keeper.counters().malformed), (20, 80));
+    newer[17] = 0x10;
+    door.now += Duration::from_secs(60);
+    assert_eq!(door.judge(HERE, &newer), Verdict::Drop, "an older one never");
+}

@@ -6,17 +6,16 @@ use std::time::Instant;
 use espalier_model::sa::UdpPath;
 use rand::Rng;
 
-use super::slot::Sa;
+use super::slot::{Sa, reason};
 use super::{Endpoint, context};
 use crate::config::Now;
 use crate::door::{Cookies, DoorPolicy, Doorkeeper, First, Sender, ask};
+use crate::handshake::Failure;
 use crate::handshake::responder::{AfterRequest, HalfOpen};
 use crate::output::Output;
 use crate::sa::window::Incoming;
 use crate::wire::{Header, Malformed};
 
-/// More than any fleet opens at once; beyond it new requests are dropped.
-const MOST_HALF_OPEN: usize = 1_000;
 /// With so many half-open SAs, a sender must show its address first.
 const COOKIES_FROM: usize = 100;
 /// Not before so few are left does it not have to any more.
@@ -57,7 +56,8 @@ impl Endpoint {
             return;
         }
         let known = self.by_address.get(&path.remote.ip()).and_then(|id| self.peers.get(id));
-        let peer = known.or_else(|| self.peers.values().next()).filter(|_| self.half_open.len() < MOST_HALF_OPEN);
+        let room = self.half_open.have_room(&self.limits, path.remote.ip(), known.is_some());
+        let peer = known.or_else(|| self.peers.values().next()).filter(|_| room);
         let Some(peer) = peer.map(|p| Arc::clone(&p.config)) else {
             self.counters.refused += 1;
             return;
@@ -70,6 +70,10 @@ impl Endpoint {
                 self.keep(spi, Some(Sa::HalfOpen(state)));
             }
             Ok(AfterRequest::Refused) => self.counters.refused += 1,
+            Err(failure @ Failure::NoCommonSuite(_)) => {
+                self.counters.refused += 1;
+                self.outputs.push_back(Output::TurnedAway(path.remote, reason(&failure)));
+            }
             Err(_) => self.counters.malformed += 1,
         }
     }

@@ -1,5 +1,6 @@
 //! Peers: who is called and when, which SA is the one in use, and what happens when two ends call each other at once.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,11 +42,13 @@ impl Endpoint {
                 if peer.config.profile.encap != config.profile.encap && peer.sa.is_some() {
                     self.peer_timers.set(&id, Some(now.instant));
                 }
-                self.peers.insert(id, Peer { config, ..peer });
+                self.peers.insert(id.clone(), Peer { config, ..peer });
+                self.begin_again(now, &id);
                 continue;
             }
             let wait = if config.initiate { Duration::ZERO } else { self.take_over() };
-            self.peers.insert(id.clone(), Peer { config, sa: None, attempt: None, failures: 0 });
+            self.peers
+                .insert(id.clone(), Peer { config, sa: None, attempt: None, replaced: VecDeque::new(), failures: 0 });
             self.peer_timers.set(&id, Some(now.instant + wait));
         }
         for (id, peer) in before {
@@ -134,9 +137,7 @@ impl Endpoint {
 
     /// Ends the SAs of peers whose certificates are revoked.
     pub(super) fn end_revoked(&mut self, now: Now) {
-        let revoked = |proof: &Proof| {
-            self.config.revoked.iter().any(|serial| serial.trim_start_matches('0').eq_ignore_ascii_case(&proof.serial))
-        };
+        let revoked = |proof: &Proof| self.trust.revokes(&proof.path, &self.config.revoked);
         let ended = |(spi, sa): (&IkeSpi, &Sa)| match sa {
             Sa::Established(sa) if sa.parts.proof.as_ref().is_some_and(revoked) => Some(*spi),
             Sa::Established(_) | Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_) => None,
@@ -315,8 +316,8 @@ impl Endpoint {
                 // The peer may still wait for our proof: what it uses meanwhile stays.
                 (false, true) => old.step_aside(now.instant),
                 (false, false) => old.give_way(now.instant),
-                (true, _) if new.parts.initiator => new.begin_close(),
-                (true, _) => new.give_way(now.instant),
+                (true, false) => new.step_aside(now.instant),
+                (true, true) => new.give_way(now.instant),
             }
             if new_loses {
                 let spi = old.spi();

@@ -1,5 +1,6 @@
 //! What an endpoint keeps for each peer and for each SA.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,15 @@ use crate::handshake::responder::HalfOpen;
 use crate::output::DownReason;
 use crate::paths::locals;
 use crate::sa::established::Established;
-use crate::wire::IkeSpi;
+use crate::wire::{Header, IkeSpi};
 
 /// A configured peer: the SA in use, and our attempt at one.
 pub(super) struct Peer {
     pub(super) config: Arc<PeerConfig>,
     pub(super) sa: Option<IkeSpi>,
     pub(super) attempt: Option<IkeSpi>,
+    /// SAs that others have replaced, the oldest first; some may be gone.
+    pub(super) replaced: VecDeque<IkeSpi>,
     pub(super) failures: u32,
 }
 
@@ -34,6 +37,19 @@ pub(super) enum Sa {
 }
 
 impl Sa {
+    /// Tells whether a message with a header, which names our SPI, is one that the peer of this SA would send.
+    pub(super) fn is_meant_by(&self, header: &Header) -> bool {
+        let (spis, initiator) = match self {
+            Self::InitSent(_) => return !header.flags.initiator,
+            Self::IntermediateSent(state) => (state.pending.auth.spis, true),
+            Self::AuthSent(state) => (state.spis, true),
+            Self::HalfOpen(state) => (state.spis, false),
+            Self::Established(state) => (state.parts.spis, state.parts.initiator),
+        };
+        header.flags.initiator != initiator
+            && (header.initiator_spi, header.responder_spi) == (spis.initiator, spis.responder)
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         match self {
             Self::InitSent(state) => state.requests.due(),
@@ -64,6 +80,12 @@ pub(super) fn reason(failure: &Failure) -> DownReason {
     }
     if let Failure::RefusedDemand(kind, demand) = failure {
         return DownReason::Refused(format!("{kind:?}; we demand an additional key exchange: {demand}"));
+    }
+    if let Failure::NoCommonSuite(why) = failure {
+        return DownReason::NoCommonSuite(why.clone());
+    }
+    if let Failure::WrongIdentity(why) = failure {
+        return DownReason::WrongIdentity(why.clone());
     }
     let mut text = failure.to_string();
     let mut source = std::error::Error::source(failure);

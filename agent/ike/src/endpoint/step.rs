@@ -38,9 +38,13 @@ impl Endpoint {
             self.counters.unexpected += 1;
             return Some(Sa::InitSent(state));
         };
-        self.counters.accepted += 1;
         let id = state.peer.id.clone();
         let result = state.handle(context!(self, now), message, datagram);
+        if matches!(result, Ok(AfterInit::Stays(..))) {
+            self.counters.refused += 1;
+        } else {
+            self.counters.accepted += 1;
+        }
         self.after_init(now, &id, result)
     }
 
@@ -74,6 +78,7 @@ impl Endpoint {
             Ok(AfterInit::Again(state)) => Some(Sa::InitSent(state)),
             Ok(AfterInit::Intermediate(state)) => Some(Sa::IntermediateSent(state)),
             Ok(AfterInit::Auth(state)) => Some(Sa::AuthSent(state)),
+            Ok(AfterInit::Stays(state, failure)) => Some(Sa::InitSent(self.doubtful(state, &failure))),
             Err(failure) => {
                 self.failed(now, id, reason(&failure));
                 None
@@ -87,7 +92,7 @@ impl Endpoint {
             self.counters.unexpected += 1;
             return Some(Sa::AuthSent(state));
         }
-        let Some(payloads) = self.message(state.opening.open(datagram)).and_then(|m| self.readable(m.payloads)) else {
+        let Some(Received { payloads, .. }) = self.message(state.opening.open(datagram)) else {
             return Some(Sa::AuthSent(state));
         };
         self.counters.accepted += 1;
@@ -131,7 +136,6 @@ impl Endpoint {
             return self.step_half_open_on(now, path, state, request);
         }
         let Received { mark, payloads, .. } = request;
-        let Some(payloads) = self.readable(payloads) else { return Some(Sa::HalfOpen(state)) };
         self.half_open.remove(&state.first);
         let peers = &self.peers;
         let find = |id: &Identification| id.identity().and_then(|id| peers.get(&id)).map(|p| Arc::clone(&p.config));
@@ -308,6 +312,10 @@ impl Endpoint {
                 }
                 //= RFC 7296 §2.1: a request is sent again until it is answered, or all of the IKE SA is given up
                 self.over(now, state, DownReason::NoAnswer);
+                None
+            }
+            (Some(Timeout::GiveUp), Sa::InitSent(state)) => {
+                self.failed(now, &peer, state.doubt.unwrap_or(DownReason::NoAnswer));
                 None
             }
             (Some(Timeout::GiveUp), _) => {

@@ -24,7 +24,7 @@ use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
 use crate::nat::{Detected, Nat as Sides};
 use crate::outbounds::Switch;
-use crate::output::Output;
+use crate::output::{DownReason, Output};
 use crate::sa::auth_lifetime;
 use crate::sa::child::{self, Asked, Seed};
 use crate::sa::create_child::{epoch_notify, life_notify, told_life};
@@ -39,8 +39,8 @@ use crate::sa::window::{Requests, Responses};
 use crate::wire::proposal::{self, ChildExchange, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
-    Delete, ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType,
-    Payload, ProtocolId, SpiField,
+    Delete, ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Malformed, Message, Nonce, Notify,
+    NotifyType, Payload, ProtocolId, SpiField,
 };
 
 use intermediate::{IntermediateSent, Pending};
@@ -59,13 +59,15 @@ pub(crate) struct InitSent {
     trips: u8,
     /// Whether no SA with the peer stands.
     alone: bool,
+    /// Why the last answer was of no use.
+    pub(crate) doubt: Option<DownReason>,
 }
 
 /// Waits for the response to `IKE_AUTH`.
 pub(crate) struct AuthSent {
     pub(crate) peer: Arc<PeerConfig>,
     pub(crate) requests: Requests,
-    spis: IkeSpis,
+    pub(crate) spis: IkeSpis,
     nonces: Nonces,
     keys: IkeKeys,
     auth: AuthKeys,
@@ -94,6 +96,18 @@ pub(crate) enum AfterInit {
     Intermediate(Box<IntermediateSent>),
     /// On to `IKE_AUTH`.
     Auth(Box<AuthSent>),
+    /// Nowhere: the answer is of no use, and another one may come.
+    Stays(Box<InitSent>, Failure),
+}
+
+/// What an answer to the first message is good for.
+enum Verdict {
+    /// To be sent back.
+    Cookie(Vec<u8>),
+    /// To try another method.
+    Method(KeyExchange),
+    /// To go on.
+    Good,
 }
 
 /// A cookie, another method and a fresh cookie; more is a peer that plays with us.
@@ -117,7 +131,7 @@ impl InitSent {
         let requests = Requests::starting_at(0);
         let nat = cx.nat_detection(IkeSpis { initiator: spi, responder: IkeSpi::ZERO }, path, peer.profile.encap);
         let (cookie, message, trips) = (None, Vec::new(), 0);
-        let state = Self { peer, requests, spi, share, nonce, cookie, nat, message, path, trips, alone };
+        let state = Self { peer, requests, spi, share, nonce, cookie, nat, message, path, trips, alone, doubt: None };
         Ok((spi, state.send(cx)?))
     }
 
@@ -149,7 +163,8 @@ impl InitSent {
         Ok(self)
     }
 
-    /// Reads the response, which is `message` as it travelled in `datagram`. Nothing in it is authentic, so a failure ends only this attempt.
+    /// Reads the response, which is `message` as it travelled in `datagram`. Nothing in it is authentic: what is of no use is no
+    /// more than a hint.
     pub(crate) fn handle(
         mut self,
         cx: &mut Context<'_>,
@@ -157,23 +172,58 @@ impl InitSent {
         datagram: &[u8],
     ) -> Result<AfterInit, Failure> {
         let responder = message.header.responder_spi;
-        let content = Content::read(message.payloads)?;
-        if self.trips < MOST_TRIPS {
-            let cookie = content.notify(NotifyType::COOKIE).filter(|cookie| COOKIE_LEN.contains(&cookie.len()));
-            if let Some(cookie) = cookie {
-                self.cookie = Some(cookie.to_vec());
+        let content = match Content::read(message.payloads) {
+            Ok(content) => content,
+            Err(reason) => return Ok(AfterInit::Stays(Box::new(self), reason.into())),
+        };
+        match self.judge(responder, &content) {
+            Ok(Verdict::Good) => {}
+            Ok(Verdict::Cookie(cookie)) => {
+                self.cookie = Some(cookie);
                 return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
             }
-            //= RFC 7296 §1.2: a method that was guessed wrong is corrected to the one that the responder wants
-            if let Some(data) = content.notify(NotifyType::INVALID_KE_PAYLOAD) {
-                self.share = KeyShare::generate(self.wanted(data)?)?;
+            Ok(Verdict::Method(method)) => {
+                self.share = KeyShare::generate(method)?;
                 return Ok(AfterInit::Again(Box::new(self.send(cx)?)));
             }
+            Err(failure) => return Ok(AfterInit::Stays(Box::new(self), failure)),
+        }
+        self.agreed(cx, responder, &content, datagram)
+    }
+
+    /// Tells what an answer is good for, without giving anything up for it.
+    fn judge(&self, responder: IkeSpi, content: &Content) -> Result<Verdict, Failure> {
+        let again = self.trips < MOST_TRIPS;
+        if let Some(cookie) = content.notify(NotifyType::COOKIE).filter(|_| again) {
+            let usable = COOKIE_LEN.contains(&cookie.len()) && self.cookie.as_deref() != Some(cookie);
+            return if usable {
+                Ok(Verdict::Cookie(cookie.to_vec()))
+            } else {
+                Err(Failure::Refused(NotifyType::COOKIE))
+            };
+        }
+        //= RFC 7296 §1.2: a method that was guessed wrong is corrected to the one that the responder wants
+        if let Some(data) = content.notify(NotifyType::INVALID_KE_PAYLOAD).filter(|_| again) {
+            return self.wanted(data).map(Verdict::Method);
         }
         if let Some(error) = content.error() {
             return Err(refused(&self.peer.profile, error));
         }
-        self.agreed(cx, responder, &content, datagram)
+        let answer = content.proposals.as_ref().ok_or(Failure::Missing("SA"))?;
+        let selected = proposal::accept_ike(&self.peer.profile, answer);
+        let selected = selected.ok_or_else(|| why_not(&self.peer.profile, answer))?;
+        let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
+        content.nonce.as_ref().ok_or(Failure::Missing("nonce"))?;
+        let group = selected.suite.key_exchange;
+        let sent = self.share.method() == group.into();
+        if !sent || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO {
+            return Err(Failure::NothingInCommon("key exchange method"));
+        }
+        let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
+        hashes.map(HashAlgorithms::read).transpose()?;
+        check_announced(&selected.suite, content)?;
+        // Whoever forges an answer of this form can end the attempt anyway, by a share of its own.
+        Ok(Verdict::Good)
     }
 
     /// Reads which method the responder wants; only one that we offer counts (RFC 7296 §1.3).
@@ -197,11 +247,6 @@ impl InitSent {
         let selected = selected.ok_or_else(|| why_not(&self.peer.profile, answer))?;
         let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
         let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
-        let group = selected.suite.key_exchange;
-        let sent = self.share.method() == group.into();
-        if !sent || theirs.method != proposal::key_exchange_id(group) || responder == IkeSpi::ZERO {
-            return Err(Failure::NothingInCommon("key exchange method"));
-        }
         let hashes = content.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS);
         let hashes = hashes.map(HashAlgorithms::read).transpose()?.unwrap_or_default();
         let spis = IkeSpis { initiator: self.spi, responder };
@@ -326,10 +371,10 @@ impl AuthSent {
     pub(crate) fn handle(
         mut self,
         cx: &mut Context<'_>,
-        payloads: Vec<Payload>,
+        payloads: Result<Vec<Payload>, Malformed>,
         switch: Switch,
     ) -> Result<Established, Failure> {
-        let content = Content::read(payloads)?;
+        let content = Content::read(payloads?)?;
         let Some(id) = &content.responder else {
             return Err(content.error().map_or(Failure::Missing("IDr"), Failure::Refused));
         };

@@ -7,6 +7,7 @@ use espalier_model::secret::Secret;
 
 use super::Failure;
 use crate::auth::{HashAlgorithms, SignedOctets};
+use crate::certificate::Issued;
 use crate::config::{Auth, PeerConfig};
 use crate::content::Content;
 use crate::context::Context;
@@ -30,8 +31,8 @@ pub(crate) struct Covered<'a> {
 pub(crate) struct Proof {
     /// When it ends.
     pub(crate) ends: Instant,
-    /// Its serial number, in lower-case hexadecimal without leading zeros.
-    pub(crate) serial: String,
+    /// It and the authorities above it, as revocation lists name them.
+    pub(crate) path: Vec<Issued>,
     /// The certificate and those that came with it.
     pub(crate) chain: Arc<[Vec<u8>]>,
 }
@@ -77,9 +78,8 @@ impl Covered<'_> {
         content: &Content,
     ) -> Result<Option<Proof>, Failure> {
         //= RFC 7296 §1.2: the name in the ID payload is the one that the shared secret belongs to
-        let claimed = id.identity();
-        if claimed.as_ref() != Some(&peer.id) {
-            return Err(Failure::Identity(claimed.map_or_else(|| "somebody unreadable".to_owned(), |i| i.to_string())));
+        if id.identity().as_ref() != Some(&peer.id) {
+            return Err(Failure::wrong_identity(id, Some(&peer.id)));
         }
         //= RFC 7296 §1.2: the signature or code of the other end is verified before anything of it counts
         let authentication = content.authentication.as_ref().ok_or(Failure::Missing("AUTH"))?;
@@ -95,7 +95,7 @@ impl Covered<'_> {
                 octets.check_signature(&verified.spki, authentication)?;
                 let left = Duration::from_secs(verified.not_after.saturating_sub(cx.now.unix));
                 let ends = cx.now.instant.checked_add(left);
-                Ok(ends.map(|ends| Proof { ends, serial: verified.serial, chain: chain.as_slice().into() }))
+                Ok(ends.map(|ends| Proof { ends, path: verified.path, chain: chain.as_slice().into() }))
             }
         }
     }

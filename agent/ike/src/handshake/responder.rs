@@ -16,11 +16,12 @@ use super::intermediate::{check_announced, supported};
 use super::nat::{Ends, Nat};
 use super::ppk::{self, Choice, Mixed};
 use super::proof::{Covered, Proof};
-use super::{Failure, childless_notify, fragmentation_notify};
+use super::{Failure, authentic_complaint, childless_notify, complaint, fragmentation_notify};
 use crate::auth::HashAlgorithms;
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
+use crate::explain::no_common_ike;
 use crate::int_auth::IntAuth;
 use crate::keylog::KeylogLine;
 use crate::keymat::{self, AuthKeys, IkeKeys, IkeSpis, Nonces, Shared};
@@ -42,7 +43,8 @@ use crate::wire::mobility::untranslated;
 use crate::wire::proposal::{self, ChildExchange, ChildSuite, IkeSuite};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
-    ExchangeType, Flags, Identification, IkeSpi, Message, Notify, NotifyType, Payload, ProtocolId, SpiField,
+    ExchangeType, Flags, Header, Identification, IkeSpi, Malformed, Message, Notify, NotifyType, Payload, ProtocolId,
+    SpiField,
 };
 
 use intermediate::Rounds;
@@ -99,15 +101,22 @@ impl HalfOpen {
         path: UdpPath,
         datagram: &[u8],
     ) -> Result<AfterRequest, Failure> {
-        let message = Message::parse(datagram)?;
+        let message = match Message::parse(datagram) {
+            Ok(message) => message,
+            Err(reason) => return complain(cx, path, datagram, reason),
+        };
         let initiator = message.header.initiator_spi;
+        if message.header.responder_spi != IkeSpi::ZERO || initiator == IkeSpi::ZERO || message.header.message_id != 0 {
+            return Err(Failure::Malformed(Malformed::Value("header of a first message")));
+        }
         let content = Content::read(message.payloads)?;
         let offer = content.proposals.as_ref().ok_or(Failure::Missing("SA"))?;
         let theirs = content.key_exchange.as_ref().ok_or(Failure::Missing("KE"))?;
         let nonce = content.nonce.clone().ok_or(Failure::Missing("nonce"))?;
         let Some(selected) = proposal::choose_ike(&peer.profile, offer) else {
             //= RFC 7296 §2.7: where no proposal can be accepted, the answer is NO_PROPOSAL_CHOSEN
-            return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+            refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()))?;
+            return Err(Failure::no_common_suite(no_common_ike(&peer.profile, offer)));
         };
         if check_announced(&selected.suite, &content).is_err() {
             return refuse(cx, initiator, path, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
@@ -187,10 +196,11 @@ impl HalfOpen {
         cx: &mut Context<'_>,
         peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
         path: UdpPath,
-        payloads: Vec<Payload>,
+        payloads: Result<Vec<Payload>, Malformed>,
         mark: Mark,
     ) -> Result<(Established, bool), Failure> {
-        let mut content = Content::read(payloads)?;
+        let content = payloads.and_then(Content::read);
+        let mut content = content.or_else(|reason| self.object(cx, path, mark, reason))?;
         let kind = ExchangeType::IKE_AUTH;
         let int_auth = self.rounds.int_auth.octets(self.responses.awaited());
         let Believed { peer, proof, mixed } = match self.believe(cx, &mut content, &int_auth, peers) {
@@ -293,8 +303,7 @@ impl HalfOpen {
         peers: impl Fn(&Identification) -> Option<Arc<PeerConfig>>,
     ) -> Result<Believed, Failure> {
         let id = content.initiator.as_ref().ok_or(Failure::Missing("IDi"))?;
-        let unknown = || Failure::Identity(id.identity().map_or_else(|| "somebody".to_owned(), |i| i.to_string()));
-        let peer = peers(id).ok_or_else(unknown)?;
+        let peer = peers(id).ok_or_else(|| Failure::wrong_identity(id, None))?;
         let mixed = match ppk::choose(&peer, self.ppk, content)? {
             Choice::Mix(ppk) => Some(Mixed::new(ppk, &self.auth, &self.keys)?),
             Choice::Plain => None,
@@ -323,6 +332,19 @@ impl HalfOpen {
         let told = [Payload::Notify(Notify::new(told, Vec::new()))];
         let told = self.respond(cx, path, ExchangeType::IKE_AUTH, request, &told);
         told.map_or_else(|failure| failure, |_| why.into())
+    }
+
+    /// Answers a request that cannot be read.
+    fn object(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: UdpPath,
+        mark: Mark,
+        reason: Malformed,
+    ) -> Result<Content, Failure> {
+        let complaint = [Payload::Notify(authentic_complaint(reason))];
+        self.respond(cx, path, ExchangeType::IKE_AUTH, mark, &complaint)?;
+        Err(reason.into())
     }
 
     /// Seals the answer and keeps it; an error answer is also sent here, since no SA follows it.
@@ -384,6 +406,15 @@ fn answer_child(
     let agreed =
         Agreed { config, suite, esn, inbound, outbound, selectors, originals, padding, initiated, epoch, part };
     Ok(Some((agreed, payloads)))
+}
+
+/// Answers a first message that cannot be read where that may be told to anybody.
+fn complain(cx: &mut Context<'_>, path: UdpPath, datagram: &[u8], reason: Malformed) -> Result<AfterRequest, Failure> {
+    if let Some(notify) = complaint(reason) {
+        let (header, _) = Header::parse(datagram)?;
+        refuse(cx, header.initiator_spi, path, notify)?;
+    }
+    Err(reason.into())
 }
 
 fn refuse(cx: &mut Context<'_>, initiator: IkeSpi, path: UdpPath, notify: Notify) -> Result<AfterRequest, Failure> {

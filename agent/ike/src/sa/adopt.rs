@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use crate::config::ChildConfig;
 use crate::content::Content;
 use crate::context::Context;
+use crate::explain::{What, between};
 use crate::handshake::Failure;
 use crate::keylog::KeylogLine;
 use crate::outbounds::Switch;
@@ -116,6 +117,11 @@ impl Established {
             cx.out.extend(KeylogLine::esp(&outbound, Direction::Outbound).map(Output::Keylog));
         }
         cx.install(InboundSa(inbound), OutboundSa(outbound), switch);
+        let (got, rule) = (&agreed.selectors, &agreed.config);
+        if got.local != rule.local || got.remote != rule.remote {
+            let traffic = between(&got.local, &got.remote);
+            cx.tell(&self.parts.peer.id, What::ChildNarrowed { rule: rule.rule.clone(), child: child.id, traffic });
+        }
         self.refused.remove(&agreed.config.rule);
         self.temporary.regain();
     }

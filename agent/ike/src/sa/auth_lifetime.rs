@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn what_one_end_tells_the_other_reads() {
         let now = Instant::now();
-        let proof = Proof { ends: now + Duration::from_secs(3_600), serial: "1".to_owned(), chain: [].into() };
+        let proof = Proof { ends: now + Duration::from_secs(3_600), path: vec![], chain: [].into() };
         let Some(Payload::Notify(told_notify)) = notify(now, Some(&proof)) else { panic!("a proof that ends is told") };
         assert_eq!(told(now, &content(&told_notify.data)), Some(proof.ends));
         assert!(notify(now, None).is_none(), "a shared secret does not end");

@@ -18,6 +18,7 @@ use super::refusal::{self, Refusal};
 use crate::config::ChildConfig;
 use crate::content::Content;
 use crate::context::Context;
+use crate::explain::What;
 use crate::handshake::Failure;
 use crate::handshake::initiator::key_exchange;
 use crate::keymat::{Nonces, Shared};
@@ -206,8 +207,17 @@ impl Established {
         self.refused.insert(rule, (count.saturating_add(1), cx.now.instant + cx.jittered(wait)));
     }
 
+    pub(super) fn tell_rekeyed(&self, cx: &mut Context<'_>, replaces: Option<ChildId>, new: ChildId) {
+        if let Some(old) = self.children.iter().find(|c| Some(c.id) == replaces) {
+            cx.tell(&self.parts.peer.id, What::ChildRekeyed { rule: old.config.rule.clone(), old: old.id, new });
+        }
+    }
+
     /// Answers a CREATE_CHILD_SA request, of whichever kind.
     pub(super) fn answer_create(&mut self, cx: &mut Context<'_>, content: &Content) -> Result<Answer, Failure> {
+        if let Some(refused) = self.too_many(cx.now.instant, cx.limits, content) {
+            return Ok(refusal(refused));
+        }
         let proposals = content.proposals.as_deref().unwrap_or_default();
         if proposals.iter().any(|p| p.protocol == ProtocolId::IKE) {
             return self.answer_ike(cx, content);

@@ -23,15 +23,16 @@ use super::window::{Incoming, Mark, Requests, Responses};
 use crate::config::PeerConfig;
 use crate::content::Content;
 use crate::context::Context;
-use crate::handshake::Failure;
+use crate::explain::What;
 use crate::handshake::initiator::header;
 use crate::handshake::nat::{Ends, Nat};
 use crate::handshake::proof::Proof;
+use crate::handshake::{Failure, authentic_complaint};
 use crate::keymat::{IkeKeys, IkeSpis};
+use crate::limits::Allowance;
 use crate::output::DownReason;
 use crate::wire::proposal::IkeSuite;
-use crate::wire::sk::OpenError;
-use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Nonce, Notify, NotifyType, Payload, ProtocolId};
+use crate::wire::{ExchangeType, Flags, Header, IkeSpi, Malformed, Nonce, Notify, NotifyType, Payload, ProtocolId};
 
 /// What a handshake or a predecessor hands over.
 pub(crate) struct Parts {
@@ -101,6 +102,8 @@ pub(crate) struct Established {
     pub(super) lifetime_told: Instant,
     /// Whether the peer, which began, does not know yet that we believe it for a shorter time.
     pub(super) lifetime_shortened: bool,
+    /// What is left of the SAs that the peer may ask for; a successor inherits it.
+    pub(super) allowance: Allowance,
 }
 
 /// Where in its life an SA is.
@@ -156,7 +159,7 @@ impl Established {
         let (children, refused, unwanted) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (exchange, stage) = (None, Stage::Standing);
         let (since, changed, pause, lifetime_told) = (now, now, now, now);
-        let (patience, temporary) = (Patience::default(), Patience::default());
+        let (patience, temporary, allowance) = (Patience::default(), Patience::default(), Allowance::default());
         let (awaited, lost_series) = (Vec::new(), 0);
         let (vitals, lifetime_shortened) = (Vitals::new(now), false);
         Self {
@@ -178,6 +181,7 @@ impl Established {
             lost_series,
             lifetime_told,
             lifetime_shortened,
+            allowance,
         }
     }
 
@@ -227,9 +231,12 @@ impl Established {
         let Received { header, mark, payloads, .. } = request;
         let (payloads, fate) = match (payloads.and_then(Content::read), header.exchange) {
             //= RFC 7296 §2.21.3: an authentic message that cannot be read is answered, and the SA closed
-            (Err(_), _) => {
-                let over = Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned()));
-                (vec![Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))], over)
+            (Err(reason), _) => {
+                let over =
+                    || Fate::Over(DownReason::Failed(format!("peer sent a message that cannot be read: {reason}")));
+                //= RFC 7296 §2.5: a critical payload that is not supported fails the request, not the SA
+                let fate = if matches!(reason, Malformed::UnsupportedCritical(_)) { Fate::Stays } else { over() };
+                (vec![Payload::Notify(authentic_complaint(reason))], fate)
             }
             (Ok(content), ExchangeType::INFORMATIONAL) => self.inform(cx, path, &content),
             // A public value that is none, like whatever else cannot be used, is answered too.
@@ -246,22 +253,25 @@ impl Established {
         Ok(fate)
     }
 
-    /// Takes an authentic response that came along a path. Returns an error for one that cannot be read.
+    /// Takes an authentic response that came along a path.
     pub(crate) fn handle_response(
         &mut self,
         cx: &mut Context<'_>,
         path: UdpPath,
         response: Received,
     ) -> Result<Fate, Failure> {
-        let payloads = response.payloads.map_err(OpenError::Inner)?;
         self.vitals.hear(cx.now.instant);
         self.answered_along(cx, path);
         let along = self.parts.requests.tried().to_vec();
+        let content = match response.payloads.and_then(Content::read) {
+            Ok(content) => content,
+            Err(reason) => return Ok(self.unreadable_response(cx, reason)),
+        };
         self.parts.requests.close();
         //= RFC 7296 §2.21.3: no error is told about a response
-        let Ok(content) = Content::read(payloads) else {
-            return Ok(Fate::Over(DownReason::Failed("peer sent a message that cannot be read".to_owned())));
-        };
+        if let Some(reason) = Self::fatal(&content) {
+            return Ok(Fate::Over(reason));
+        }
         match self.exchange.take() {
             Some(Exchange::DeleteIke) => Ok(Fate::Over(DownReason::DeletedByUs)),
             Some(Exchange::DeleteChildren(ids)) => {
@@ -277,19 +287,17 @@ impl Established {
                 self.addresses_told(told, &along);
                 Ok(Fate::Stays)
             }
-            Some(Exchange::Liveness | Exchange::Lifetime) | None => Ok(match content.error() {
-                Some(error) => Fate::Over(DownReason::Refused(format!("{error:?}"))),
-                None => {
-                    self.compare_mapping(cx.now.instant, &content, path);
-                    Fate::Stays
-                }
-            }),
+            Some(Exchange::Liveness | Exchange::Lifetime) | None => {
+                self.compare_mapping(cx.now.instant, &content, path);
+                Ok(Fate::Stays)
+            }
         }
     }
 
     /// Gives up children that both ends agree to give up.
     pub(super) fn drop_children(&mut self, cx: &mut Context<'_>, mut goes: impl FnMut(&Child) -> bool) {
         for child in self.children.extract_if(.., |child| goes(child)) {
+            cx.tell(&self.parts.peer.id, What::ChildDown { rule: child.config.rule.clone(), child: child.id });
             child.end(cx, false);
         }
     }
@@ -297,6 +305,7 @@ impl Established {
     /// Gives up all children: with packets under way still received, or at once where the peer has lost them.
     pub(crate) fn remove_children(&mut self, cx: &mut Context<'_>, at_once: bool) {
         for child in self.children.drain(..) {
+            cx.tell(&self.parts.peer.id, What::ChildDown { rule: child.config.rule.clone(), child: child.id });
             child.end(cx, at_once);
         }
     }

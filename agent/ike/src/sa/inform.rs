@@ -22,6 +22,7 @@ impl Established {
             let reason = format!("{:?}", NotifyType::AUTHENTICATION_FAILED);
             return (Vec::new(), Fate::Over(DownReason::Refused(reason)));
         }
+        self.heed_errors(cx, content);
         let named: Vec<_> = content.deletes.iter().flat_map(|d| d.spis.iter().map(|spi| (d.protocol, *spi))).collect();
         let deleting = match &self.exchange {
             Some(Exchange::DeleteChildren(ids)) => ids.clone(),

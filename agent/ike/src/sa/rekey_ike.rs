@@ -174,7 +174,9 @@ impl Established {
             assigned: self.parts.assigned.clone(),
             keys,
         };
-        Ok(Self::new(cx, parts, self.mobility.inherited()))
+        let mut successor = Self::new(cx, parts, self.mobility.inherited());
+        successor.allowance = self.allowance;
+        Ok(successor)
     }
 
     /// Gives the children to another SA.

@@ -18,6 +18,12 @@ impl Sealer {
         Self { key, fragments }
     }
 
+    /// Lends the key, for messages that this endpoint would never send.
+    #[cfg(test)]
+    pub(crate) const fn key(&mut self) -> &mut SealingKey {
+        &mut self.key
+    }
+
     /// Tells whether long messages are fragmented.
     pub(crate) const fn fragments(&self) -> bool {
         self.fragments

@@ -114,6 +114,12 @@ impl Established {
         let pause = self.awaits_until().map_or(self.pause, |until| self.pause.max(until));
         let mut steps = Vec::new();
         steps.extend(self.forgets_at().map(|at| (at, Step::ForgetLate)));
+        if self.parts.requests.is_spent() || self.parts.responses.is_spent() {
+            steps.push((self.since, Step::Close));
+        } else if self.parts.requests.is_worn() || self.parts.responses.is_worn() {
+            //= RFC 7296 §2.2: the message IDs of an SA are never used twice; it is rekeyed, or closed, before they end
+            steps.push((self.pause, Step::RekeyIke));
+        }
         // An SA never outlives the proof of who the peer is.
         steps.extend(self.parts.proof.as_ref().map(|proof| (proof.ends, Step::Close)));
         let alive = || self.children.iter().filter(|c| c.delete_at.is_none());

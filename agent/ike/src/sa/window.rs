@@ -37,7 +37,8 @@ pub(crate) enum Timeout {
 /// The peer's requests: the next ID that is new, and the answer to the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Responses {
-    next: u32,
+    /// One more than the highest ID once that has been answered.
+    next: u64,
     last: Option<Answered>,
 }
 
@@ -85,6 +86,16 @@ impl Requests {
     /// Returns the ID of the next request, whether or not one is open.
     pub(crate) const fn following(&self) -> u32 {
         self.next
+    }
+
+    /// Tells whether the SA should be replaced before the numbers end.
+    pub(crate) const fn is_worn(&self) -> bool {
+        self.next >= WORN
+    }
+
+    /// Tells whether no more is left than to delete the SA.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.next >= SPENT
     }
 
     /// Opens the request whose ID was [`Requests::free`].
@@ -168,12 +179,22 @@ impl Requests {
 impl Responses {
     /// Starts counting at this ID.
     pub(crate) fn starting_at(next: u32) -> Self {
-        Self { next, last: None }
+        Self { next: next.into(), last: None }
+    }
+
+    /// Tells whether the SA should be replaced before the numbers end.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.next >= u64::from(WORN)
+    }
+
+    /// Tells whether the numbers are about to end.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.next >= u64::from(SPENT)
     }
 
     /// Judges a request by its ID and its bytes, without any cryptography but a hash.
     pub(crate) fn judge(&self, id: u32, datagram: &[u8]) -> Incoming<'_> {
-        if id == self.next {
+        if u64::from(id) == self.next {
             return Incoming::New;
         }
         match &self.last {
@@ -186,8 +207,8 @@ impl Responses {
     }
 
     /// Returns the ID of the next request.
-    pub(crate) const fn awaited(&self) -> u32 {
-        self.next
+    pub(crate) fn awaited(&self) -> u32 {
+        u32::try_from(self.next).unwrap_or(u32::MAX)
     }
 
     /// Returns the answer to the last request if it had this ID, whatever its bytes were.
@@ -198,7 +219,8 @@ impl Responses {
     /// Keeps the answer to the request that was new.
     pub(crate) fn answered(&mut self, request: Mark, response: &[Vec<u8>]) {
         //= RFC 7296 §2.1: a response is kept until the next request has come
-        self.last = Some(Answered { id: self.next, request, response: response.to_vec() });
+        let id = u32::try_from(self.next).unwrap_or(u32::MAX);
+        self.last = Some(Answered { id, request, response: response.to_vec() });
         self.next = self.next.saturating_add(1);
     }
 }
@@ -210,6 +232,9 @@ const MOST_SENT: u32 = 8;
 const MOST_EXTENDED: u32 = 3;
 /// More paths than an SA has candidates while one request is open.
 const MOST_TRIED: usize = 64;
+/// From this message ID on the SA is replaced, and from the next one deleted.
+const WORN: u32 = 0xf000_0000;
+const SPENT: u32 = u32::MAX - 16;
 
 #[cfg(test)]
 mod tests {

@@ -37,8 +37,10 @@ pub struct Header {
     pub message_id: u32,
 }
 
+/// The major version that is spoken.
+pub(crate) const MAJOR: u8 = 2;
 //= RFC 7296 §3.1: the version is 2.0
-const VERSION: u8 = 0x20;
+const VERSION: u8 = MAJOR << 4;
 //= RFC 7296 §3.1: only two flags are read and written
 const FLAG_INITIATOR: u8 = 0x08;
 const FLAG_RESPONSE: u8 = 0x20;
@@ -54,11 +56,16 @@ impl fmt::Display for IkeSpi {
     }
 }
 
+/// Reads the flags; those that are reserved say nothing.
+pub(crate) const fn flags(byte: u8) -> Flags {
+    Flags { initiator: byte & FLAG_INITIATOR != 0, response: byte & FLAG_RESPONSE != 0 }
+}
+
 impl Header {
     /// Reads the header of a whole datagram and the type of the first payload, without looking at the payloads.
     ///
     /// # Errors
-    /// `Truncated`, `Version` for another major version, `Length` when the datagram is of another length than it says.
+    /// `Truncated`, `Length` when the datagram is of another length than it says, `Version` for another major version.
     pub fn parse(datagram: &[u8]) -> Result<(Self, PayloadType), Malformed> {
         let mut r = Reader::new(datagram);
         let initiator_spi = IkeSpi(r.u64("header")?);
@@ -69,16 +76,15 @@ impl Header {
         let flags = r.u8("header")?;
         let message_id = r.u32("header")?;
         let length = r.u32("header")?;
-        //= RFC 7296 §2.5: the minor version is ignored
-        if version >> 4 != VERSION >> 4 {
-            //= RFC 7296 §2.5: a message of a higher major version is dropped
-            return Err(Malformed::Version(version >> 4));
-        }
         if usize::try_from(length) != Ok(datagram.len()) {
             return Err(Malformed::Length("message"));
         }
-        let flags = Flags { initiator: flags & FLAG_INITIATOR != 0, response: flags & FLAG_RESPONSE != 0 };
-        Ok((Self { initiator_spi, responder_spi, exchange, flags, message_id }, first))
+        //= RFC 7296 §2.5: the minor version is ignored
+        if version >> 4 != MAJOR {
+            //= RFC 7296 §2.5: a message of a higher major version is dropped
+            return Err(Malformed::Version(version >> 4));
+        }
+        Ok((Self { initiator_spi, responder_spi, exchange, flags: self::flags(flags), message_id }, first))
     }
 
     /// Tells whether the message asks for an IKE SA.

@@ -84,6 +84,12 @@ impl SealingKey {
         self.enclose(header, &Outside::whole(first), plain)
     }
 
+    /// Encrypts any bytes as if they were payloads.
+    #[cfg(test)]
+    pub(crate) fn seal_text(&mut self, header: &Header, first: PayloadType, text: Vec<u8>) -> Vec<u8> {
+        self.enclose(header, &Outside::whole(first), text).unwrap()
+    }
+
     /// Encrypts one part of a message, padded, and puts it behind what travels in clear.
     fn enclose(&mut self, header: &Header, outside: &Outside, mut text: Vec<u8>) -> Result<Vec<u8>, SealError> {
         let cipher = self.key.cipher();

@@ -333,7 +333,7 @@ impl World {
                 Output::Down(..) => self.nodes[node].downs += 1,
                 Output::Up(..) | Output::Replaced(..) | Output::TurnedAway(..) => {}
                 Output::MovePath(..) | Output::Addresses(..) | Output::Door(_) => {}
-                Output::Keylog(_) | Output::ChildRefused { .. } => {}
+                Output::Keylog(_) | Output::Told(_) | Output::ChildRefused { .. } => {}
                 // Nothing is counted here, so every pair counts as idle.
                 Output::Moved { .. } | Output::Keepalive(_) | Output::Measure(_) => {}
             }

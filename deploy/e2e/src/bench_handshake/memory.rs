@@ -73,7 +73,7 @@ fn orders(endpoint: &mut Endpoint, seen: &mut Seen) -> Vec<(UdpPath, Vec<u8>)> {
             Output::Replaced(..) | Output::Down(..) | Output::TurnedAway(..) => {}
             Output::Remove(..) | Output::MovePath(..) | Output::Addresses(..) | Output::Door(_) => {}
             Output::Keylog(_) => {}
-            Output::ChildRefused { .. } | Output::Moved { .. } => {}
+            Output::ChildRefused { .. } | Output::Told(_) | Output::Moved { .. } => {}
             Output::Measure(_) | Output::Keepalive(_) => {}
         }
     }

@@ -8,6 +8,7 @@ use espalier_e2e::pki::write_secret;
 use espalier_e2e::program::{Program, ours, output};
 use espalier_e2e::strongswan::{self, StrongSwan};
 use espalier_model::plan::{NodePlan, PlannedNode};
+use espalier_model::revocation::Revocation;
 
 use crate::fleet::{Fleet, classic};
 
@@ -84,7 +85,8 @@ pub(crate) fn prepare(kind: Kind, host: &Host, initiators: &Host, fleet: &Fleet)
             let (peers, rules) = fleet.planned(initiators.outer(true))?;
             let trust = vec!["root.pem".to_owned()];
             let strict = vec!["10.10.0.0/16".parse()?];
-            let plan = NodePlan { node, trust, strict, profiles: vec![classic()?], peers, rules, revoked: vec![] };
+            let (profiles, revocation) = (vec![classic()?], Revocation::default());
+            let plan = NodePlan { node, trust, strict, profiles, peers, rules, revoked: vec![], revocation };
             fs::write(folder.join("plan.json"), serde_json::to_string_pretty(&plan)?)?;
         }
         Kind::Charon => {

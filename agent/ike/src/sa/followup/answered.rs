@@ -115,6 +115,7 @@ impl Established {
         let (rule, first) = (agreed.config.rule.clone(), !matches!(agreed.part, Part::Outer(_)));
         //= RFC 7296 §2.8: the inbound SA stands before the peer can use it
         let Adopted { id, replaces: replaced } = self.adopt(cx, agreed, seed, Switch::WhenUsed, replaces)?;
+        self.tell_rekeyed(cx, replaced, id);
         match &mut self.exchange {
             Some(Exchange::Child(offer)) if first && offer.replaces == replaces && offer.rivals(&rule) => {
                 //= RFC 7296 §2.8.1: of two replacements both receive until one is deleted

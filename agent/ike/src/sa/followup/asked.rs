@@ -165,7 +165,8 @@ impl Established {
             self.delete_later(replaces, now + GRACE);
         } else {
             self.awaited.retain(|awaited| !awaited.is_child(replaces, &agreed.config.rule));
-            let Adopted { replaces, .. } = self.adopt(cx, agreed, &seed, Switch::AtOnce, replaces)?;
+            let Adopted { id: new, replaces } = self.adopt(cx, agreed, &seed, Switch::AtOnce, replaces)?;
+            self.tell_rekeyed(cx, replaces, new);
             self.delete_later(replaces, now);
             self.delete_later(rival.and_then(|rival| rival.id), now + GRACE);
         }

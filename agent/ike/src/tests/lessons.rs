@@ -1,0 +1,6 @@
+//! Mistakes that other implementations have made, each as a test by name: none of them may panic here, leave anything behind, or
+//! let anybody in.
+
+mod bounds;
+mod fields;
+mod payloads;
