@@ -36,8 +36,7 @@ rows! {
     "2.8.1"  each_replaces_a_pair_of_its_own:                    RekeyChild("net"),  RekeyChild("dmz") => Stays;
     "2.8.1"  both_make_the_same_pair:                            CreateChild,        CreateChild       => Stays;
     "2.8.2"  both_replace_the_ike_sa:                            RekeyIke,           RekeyIke          => Stays;
-    // Where the answer to one of the proofs is lost, an end may give the SA up and call again.
-    "2.8.3"  both_reauthenticate:                                Reauthenticate,     Reauthenticate    => Breaks;
+    "2.8.3"  both_reauthenticate:                                Reauthenticate,     Reauthenticate    => Stays;
     "2.8.3"  one_reauthenticates_and_one_replaces_the_ike_sa:    Reauthenticate,     RekeyIke          => Stays;
     "2.8.3"  one_reauthenticates_and_one_replaces_a_pair:        Reauthenticate,     RekeyChild("net") => Stays;
     "2.8.3"  one_reauthenticates_and_one_makes_a_pair:           Reauthenticate,     CreateChild       => Stays;
