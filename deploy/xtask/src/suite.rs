@@ -1,11 +1,13 @@
 //! One suite: a command or a check, timed and held to its budget.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+
+use crate::tools;
 
 /// What came of a suite.
 #[derive(Debug, Serialize)]
@@ -45,7 +47,7 @@ pub(crate) fn cargo(
 ) -> Result<Report> {
     eprintln!("── {name}: cargo {}", arguments.join(" "));
     let start = Instant::now();
-    let mut child = Command::new(env!("CARGO"))
+    let mut child = tools::cargo()
         .args(arguments)
         .envs(environment.iter().copied())
         .stdout(Stdio::piped())

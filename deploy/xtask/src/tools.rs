@@ -51,11 +51,23 @@ pub(crate) fn root() -> Result<&'static Path> {
 /// Builds what ships and returns the path of one of its programs.
 pub(crate) fn built(program: &str) -> Result<Utf8PathBuf> {
     eprintln!("── building; the first time takes minutes");
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--workspace"]).status();
+    let built = cargo().args(["build", "--release", "--workspace"]).status();
     if !built.context("cannot start cargo")?.success() {
         bail!("the build failed");
     }
     Ok(target_folder()?.join("release").join(program))
+}
+
+/// Returns cargo, without what the cargo that started us has told of this package: build scripts that look at it would run again, and
+/// all that depends on them would be built anew each time.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Returns the folder that cargo builds in.

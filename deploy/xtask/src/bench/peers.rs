@@ -75,7 +75,7 @@ impl Source {
                     return Ok(());
                 }
                 eprintln!("── building {name} {version}; this takes minutes, once");
-                let mut cargo = Command::new(env!("CARGO"));
+                let mut cargo = tools::cargo();
                 cargo.args(["install", "--quiet", "--locked", "--force", "--root"]).arg(folder);
                 run(cargo.arg(format!("{name}@{version}")))?;
                 Ok(fs::write(mark, "")?)
@@ -92,7 +92,7 @@ impl Source {
                 git.args(["grep", "--quiet", cfg, "--", "agent/*.rs"]).current_dir(root);
                 ensure!(git.status().context("cannot run git")?.success(), "the agent knows no --cfg {cfg}");
                 eprintln!("── building the agent with --cfg {cfg}; the first time takes minutes");
-                let mut cargo = Command::new(env!("CARGO"));
+                let mut cargo = tools::cargo();
                 cargo
                     .args(["build", "--quiet", "--release", "--package", "espalier-agent", "--target-dir"])
                     .arg(folder);
@@ -125,6 +125,8 @@ fn from_debian(folder: &Path, release: &str, package: &str) -> Result<()> {
             ("Dir::State::Lists", &lists),
             ("Dir::Cache", &cache),
             ("Dir::State::status", Path::new("/dev/null")),
+            // The user to whom apt else gives up its rights need not reach this folder.
+            ("APT::Sandbox::User", Path::new("root")),
         ] {
             command.arg("--option").arg(format!("{option}={}", value.display()));
         }
