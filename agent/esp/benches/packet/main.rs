@@ -3,6 +3,7 @@
 
 mod checks;
 mod lookup;
+mod offload;
 mod sa;
 mod seal;
 
@@ -13,5 +14,6 @@ fn main() {
     seal::measure(&mut criterion);
     lookup::measure(&mut criterion);
     checks::measure(&mut criterion);
+    offload::measure(&mut criterion);
     criterion.final_summary();
 }

@@ -74,7 +74,7 @@ impl Peer {
             Self::Plain => return Ok((Tunnel::None, [one.outer(true), other.outer(true)])),
             Self::Espalier => Tunnel::Programs(espalier::start(&ours("espalier-agent")?, pair)?),
             Self::Crowded => Tunnel::Programs(espalier::start_crowded(&ours("espalier-agent")?, pair)?),
-            Self::NullCrypto => Tunnel::Programs(espalier::start(&self.fetched("release/espalier-agent")?, pair)?),
+            Self::NullCrypto => Tunnel::Programs(espalier::start_null(&self.fetched("release/espalier-agent")?, pair)?),
             Self::Gotatun => Tunnel::Programs(wireguard::start(&self.fetched("bin/gotatun")?, pair)?),
             Self::Boringtun => Tunnel::Programs(wireguard::start(&self.fetched("bin/boringtun-cli")?, pair)?),
             Self::WireguardGo12 | Self::WireguardGoTrixie => {

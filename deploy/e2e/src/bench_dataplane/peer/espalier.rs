@@ -18,6 +18,13 @@ pub(super) fn start(program: &Path, pair: &Pair) -> Result<[Program; 2]> {
     start_with(program, pair, 1, |_, _| String::new())
 }
 
+/// The same with a build that has no cipher, and says so.
+pub(super) fn start_null(program: &Path, pair: &Pair) -> Result<[Program; 2]> {
+    let mut both = start(program, pair)?;
+    both.iter_mut().try_for_each(|agent| agent.await_log("NULL CRYPTO", 1, GLANCE))?;
+    Ok(both)
+}
+
 /// The same with much more in the tables.
 pub(super) fn start_crowded(program: &Path, pair: &Pair) -> Result<[Program; 2]> {
     start_with(program, pair, 1 + usize::from(crowd::PROTECTED), crowd::rules)
