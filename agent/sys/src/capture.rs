@@ -1,11 +1,12 @@
-//! Seeing every frame of an interface, for tests and demonstrations.
+//! Seeing every frame of an interface, for tests and demonstrations. What passes in bulk stays so: before each frame stands the header
+//! that says how it is cut on a wire, as [`crate::tun`] has it; its offsets are from the start of the Ethernet frame.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::address::family;
 use crate::error::Error;
-use crate::option::{set_buffers, size};
+use crate::option::{set, set_buffers, size};
 use crate::tun::index_of;
 
 /// A non-blocking socket that gives the frames of one interface, those that leave as well as those that arrive.
@@ -13,7 +14,8 @@ use crate::tun::index_of;
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Starts a capture on an interface of the calling thread's namespace. All frames from here on are kept, 32 MiB of them.
+    /// Starts a capture on an interface of the calling thread's namespace. All frames from here on are kept, 128 MiB of
+    /// them.
     ///
     /// # Errors
     /// There is no such interface, or no privilege.
@@ -28,6 +30,7 @@ impl PacketSocket {
         // SAFETY: the descriptor is new, open and owned by nobody else.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         set_buffers(fd.as_fd(), BUFFER_BYTES).map_err(fail)?;
+        set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1_i32).map_err(fail)?;
         // SAFETY: `sockaddr_ll` is a plain C structure for which all zeroes is a value.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = family(libc::AF_PACKET);
@@ -38,7 +41,7 @@ impl PacketSocket {
         if bound < 0 { Err(fail(io::Error::last_os_error())) } else { Ok(Self(fd)) }
     }
 
-    /// Reads one frame and returns its length; what exceeds the buffer is cut off.
+    /// Reads one frame behind its header and returns the length of both; what exceeds the buffer is cut off.
     ///
     /// # Errors
     /// `WouldBlock` when there is none.
@@ -76,7 +79,7 @@ impl AsRawFd for PacketSocket {
     }
 }
 
-const BUFFER_BYTES: i32 = 32 << 20;
+const BUFFER_BYTES: i32 = 128 << 20;
 
 #[cfg(test)]
 mod tests {

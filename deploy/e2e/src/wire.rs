@@ -1,4 +1,5 @@
-//! Eyes on a wire: every frame that crosses it is counted, and searched for what must not be there.
+//! Eyes on a wire: every frame that crosses it is counted, and searched for what must not be there. What a virtual wire passes whole is
+//! counted as what a real one would see.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,9 +11,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use espalier_esp::offload::{FrameHeader, PartialChecksum, SegmentationKind, Segments};
 use espalier_sys::capture::PacketSocket;
 use espalier_sys::netns::NetNs;
 use espalier_sys::poll;
+use memchr::memmem::Finder;
 
 use crate::ping::CANARY;
 
@@ -35,6 +38,8 @@ pub struct Capture {
     worker: JoinHandle<Result<Seen>>,
 }
 
+/// The length of an Ethernet header.
+const ETHERNET: usize = 14;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Capture {
@@ -65,16 +70,18 @@ impl Capture {
 fn watch(socket: &PacketSocket, file: Option<&Path>, stop: &AtomicBool) -> Result<Seen> {
     let mut pcap = file.map(Pcap::create).transpose()?;
     let (mut seen, mut buffer) = (Seen::default(), vec![0; 70_000]);
+    let canary = Finder::new(CANARY);
     loop {
         let last = stop.load(Ordering::Relaxed);
         while let Ok(length) = socket.recv(&mut buffer) {
-            let frame = buffer.get(..length).unwrap_or_default();
-            seen.frames += 1;
-            seen.esp += u64::from(is_esp(frame));
+            let (header, frame) = FrameHeader::read(buffer.get(..length).unwrap_or_default())?;
+            let frames = count(&header, frame);
+            seen.frames += frames;
+            seen.esp += if is_esp(frame) { frames } else { 0 };
             seen.ip_fragments += u64::from(is_ip_fragment(frame));
-            seen.canaries += u64::from(frame.windows(CANARY.len()).any(|window| window == CANARY));
+            seen.canaries += u64::from(canary.find(frame).is_some());
             if let Some(pcap) = &mut pcap {
-                pcap.write(frame)?;
+                pcap.write_all(&header, frame)?;
             }
         }
         if last {
@@ -85,6 +92,20 @@ fn watch(socket: &PacketSocket, file: Option<&Path>, stop: &AtomicBool) -> Resul
     ensure!(socket.lost()? == 0, "the capture lost frames: it proves nothing");
     pcap.map_or(Ok(()), |mut pcap| pcap.0.flush())?;
     Ok(seen)
+}
+
+/// Returns how many frames this one is on a wire that passes none whole.
+fn count(header: &FrameHeader, frame: &[u8]) -> u64 {
+    let (Some(how), Some(checksum)) = (header.segmentation, header.checksum) else { return 1 };
+    let upper = usize::from(checksum.start);
+    let upper_len = match how.kind {
+        SegmentationKind::Udp => 8,
+        SegmentationKind::Tcp4 | SegmentationKind::Tcp6 => {
+            frame.get(upper + 12).map_or(20, |b| usize::from(b >> 4) * 4)
+        }
+    };
+    let payload = frame.len().saturating_sub(upper + upper_len);
+    u64::try_from(payload.div_ceil(usize::from(how.size).max(1)).max(1)).unwrap_or(1)
 }
 
 /// Tells whether an Ethernet frame carries ESP, bare or in UDP 4500 (RFC 3948).
@@ -127,6 +148,23 @@ impl Pcap {
             pcap.0.write_all(&word.to_le_bytes())?;
         }
         Ok(pcap)
+    }
+
+    /// Writes the frames that this one is on a wire.
+    fn write_all(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<()> {
+        let (Some(checksum), Some((ethernet, packet))) = (header.checksum, frame.split_at_checked(ETHERNET)) else {
+            return self.write(frame);
+        };
+        let start = checksum.start.saturating_sub(u16::try_from(ETHERNET)?);
+        let header = FrameHeader { checksum: Some(PartialChecksum { start, ..checksum }), ..*header };
+        let whole = [&header.to_bytes()[..], packet].concat();
+        let mut segments = Segments::of(&whole)?;
+        while let Some(length) = segments.next_len() {
+            let mut frame = [ethernet, &vec![0; length]].concat();
+            segments.write_next(frame.get_mut(ETHERNET..).unwrap_or_default()).context("a segment is not cut")?;
+            self.write(&frame)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, frame: &[u8]) -> Result<()> {
