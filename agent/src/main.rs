@@ -88,6 +88,11 @@ fn run(command: Command) -> Result<()> {
 }
 
 async fn run_agent(options: Run) -> Result<()> {
+    if espalier_esp::NULL_CRYPTO {
+        tracing::error!(
+            "NULL CRYPTO: packets are neither encrypted nor authenticated; this build is for measurements alone"
+        );
+    }
     // A configuration file is for a node with a controller.
     let settings =
         if options.plan.is_some() { options.settings } else { options.settings.over(options.config.as_deref())? };

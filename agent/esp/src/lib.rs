@@ -46,7 +46,7 @@ pub use room::longest_packet;
 pub use sequence::{Exhausted, Sequence};
 pub use spd::{Spd, Verdict};
 pub use tables::Tables;
-pub use transform::{inner_mtu, sealed_len};
+pub use transform::{NULL_CRYPTO, inner_mtu, sealed_len};
 
 #[cfg(test)]
 mod tests;

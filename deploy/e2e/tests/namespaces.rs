@@ -164,3 +164,11 @@ fn an_agent_without_privileges_or_tun_says_what_it_needs() {
         assert!(!output.status.success() && text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn the_agent_that_ships_has_no_build_without_cryptography_in_it() {
+    let program = fs::read(espalier_e2e::program::ours("espalier-agent").unwrap()).unwrap();
+    let holds = |text: &str| program.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("keys are written out"), "what an agent says can be found in it");
+    assert!(!holds("NULL CRYPTO"), "built with --cfg espalier_null_crypto");
+}
