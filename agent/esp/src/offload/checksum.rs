@@ -12,13 +12,14 @@ impl Checksum {
     #[must_use]
     pub fn with(self, bytes: &[u8]) -> Self {
         let (blocks, rest) = bytes.as_chunks::<STEP>();
-        let mut last = [0; STEP];
-        for (slot, byte) in last.iter_mut().zip(rest) {
-            *slot = *byte;
-        }
         // Each lane takes 33 bits a step, so 64 bits hold any packet.
         let mut lanes = [0; STEP / 8];
-        blocks.iter().chain([&last]).for_each(|block| step(&mut lanes, block));
+        blocks.iter().for_each(|block| step(&mut lanes, block));
+        let mut last = [0; STEP];
+        if let Some(head) = last.get_mut(..rest.len()) {
+            head.copy_from_slice(rest);
+        }
+        step(&mut lanes, &last);
         let folded = fold(lanes.iter().copied().fold(0, u64::wrapping_add));
         //= RFC 1071 §2 (B): the sum does not depend on the order of bytes in a word
         self.add_word(u16::from_be_bytes(folded.to_ne_bytes()))
