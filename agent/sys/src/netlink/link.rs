@@ -94,6 +94,17 @@ impl Netlink {
             .map_err(|source| refused(format!("set the MTU of interface {index} to {mtu}"), source))
     }
 
+    /// Sets how many frames may wait to leave by an interface: what comes beyond them is dropped.
+    ///
+    /// # Errors
+    /// No such interface, or no privilege.
+    pub fn set_queue_length(&mut self, index: u32, frames: u32) -> Result<(), Error> {
+        let mut request = of_index(index);
+        request.attributes.push(LinkAttribute::TxQueueLen(frames));
+        self.change(RouteNetlinkMessage::SetLink(request), 0)
+            .map_err(|source| refused(format!("set the queue of interface {index} to {frames} frames"), source))
+    }
+
     /// Makes an interface a port of a bridge.
     ///
     /// # Errors

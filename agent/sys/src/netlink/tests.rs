@@ -26,6 +26,9 @@ fn a_tun_interface_gives_and_takes_packets() {
         .enter(|| {
             let mut netlink = Netlink::open().unwrap();
             netlink.set_mtu(tun.index(), 1418).unwrap();
+            netlink.set_queue_length(tun.index(), 2_000).unwrap();
+            let shown = ns.command("ip").args(["link", "show", "espalier0"]).output().unwrap();
+            assert!(String::from_utf8(shown.stdout).unwrap().contains("qlen 2000"));
             netlink.add_address(tun.index(), "10.9.0.1/24".parse().unwrap()).unwrap();
             netlink.set_up(tun.index()).unwrap();
             let taken = Tun::create("espalier0").unwrap_err().to_string();
