@@ -9,6 +9,7 @@ use espalier_e2e::agent::{self, Agent, leave, shared_key_plan, with_lifetimes};
 use espalier_e2e::flow::Flow;
 use espalier_e2e::lab::{Host, Lab, UPLINK};
 use espalier_e2e::ping::ping;
+use espalier_e2e::throughput::measure;
 use espalier_e2e::wire::{Capture, Seen};
 
 const FAST: Duration = Duration::from_millis(2);
@@ -162,6 +163,35 @@ fn an_agent_without_privileges_or_tun_says_what_it_needs() {
         let output = command.output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn everything_passes_with_one_end_or_both_without_offloads() {
+    let off: Vec<String> = ["tun-segmentation", "tun-coalescing", "udp-segmentation", "udp-coalescing"]
+        .iter()
+        .flat_map(|name| [format!("--{name}"), "false".to_owned()])
+        .collect();
+    let off: Vec<&str> = off.iter().map(String::as_str).collect();
+    for far in [&off[..], &[]] {
+        let lab = Lab::new(2).unwrap();
+        let [one, other] = &lab.hosts[..] else { panic!("two hosts") };
+        let capture = capture(one);
+        let start = |host: &Host, peer: &Host, arguments: &[&str]| {
+            Agent::start(host, &shared_key_plan(host, &[peer], true).unwrap(), arguments).unwrap()
+        };
+        let mut agents = [start(one, other, &off), start(other, one, far)];
+        agents.iter_mut().for_each(|agent| agent.await_children(1).unwrap());
+        for (from, to) in [(one, other), (other, one)] {
+            let inner = |ipv4| (to, to.inner(ipv4));
+            assert!(
+                [true, false].iter().all(|v4| measure(from, inner(*v4), Duration::from_millis(500)).unwrap() > 1.0)
+            );
+        }
+        let mut status = agent::command(one).unwrap();
+        let shown = String::from_utf8(status.arg("status").output().unwrap().stdout).unwrap();
+        assert!(shown.contains("tun-segmentation off, udp-coalescing off, udp-segmentation off"), "{shown}");
+        assert_protected(capture.stop().unwrap(), 1_000);
     }
 }
 
