@@ -132,7 +132,7 @@ impl PartialChecksum {
     }
 }
 
-//= RFC 768: a computed checksum of zero is sent as all ones, for zero means that there is none
+// RFC 768: a computed checksum of zero is sent as all ones, for zero means that there is none
 const fn on_the_wire(sum: u16, udp: bool) -> u16 {
     if udp && sum == 0 { u16::MAX } else { sum }
 }
