@@ -4,6 +4,7 @@ mod bench;
 mod compliance;
 mod demo;
 mod fuzz;
+mod python;
 mod structure;
 mod suite;
 mod tools;

@@ -9,13 +9,14 @@ use cargo_metadata::MetadataCommand;
 use cargo_metadata::camino::Utf8PathBuf;
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
+    ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("swanctl", "strongswan-swanctl"),
@@ -84,7 +85,15 @@ pub(crate) fn is_root() -> Result<bool> {
 fn missing() -> Vec<&'static str> {
     let programs = NEEDED.iter().filter(|(program, _)| !found(program));
     let plugins = PLUGINS.iter().filter(|(file, _)| !Path::new(file).is_file());
-    programs.chain(plugins).map(|(_, package)| *package).collect()
+    let venv = [("", "python3-venv")];
+    let lacking = venv.iter().filter(|_| !makes_environments());
+    programs.chain(plugins).chain(lacking).map(|(_, package)| *package).collect()
+}
+
+/// Tells whether Python can make virtual environments, which Debian's does with one package more.
+fn makes_environments() -> bool {
+    let check = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    check.is_ok_and(|output| output.status.success())
 }
 
 fn install(missing: &[&str]) -> Result<()> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::suite::{Report, cargo, check};
 use crate::tools;
-use crate::{compliance, structure};
+use crate::{compliance, python, structure};
 
 /// What to run.
 #[derive(Args)]
@@ -72,6 +72,7 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         cargo("unit", minutes(15), &unit, &[])?,
     ];
     if !options.quick {
+        suites.push(scapy(root, options.long)?);
         suites.push(simulation(options.long)?);
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
@@ -101,6 +102,12 @@ fn xtask<'a>(command: &[&'a str]) -> Vec<&'a str> {
 fn simulation(long: bool) -> Result<Report> {
     let (budget, seeds, runs) = if long { (minutes(240), "20000", "100") } else { (minutes(3), "500", "4") };
     cargo("simulation", budget, &e2e("simulation"), &[("ESPALIER_SEEDS", seeds), ("ESPALIER_RUNS", runs)])
+}
+
+fn scapy(root: &Path, long: bool) -> Result<Report> {
+    let python = python::environment("scapy", &root.join("deploy/e2e/tests/scapy/requirements.txt"))?;
+    let (budget, packets) = if long { (minutes(240), "10000") } else { (minutes(5), "200") };
+    cargo("scapy", budget, &e2e("scapy"), &[("ESPALIER_SCAPY", python.as_str()), ("ESPALIER_SCAPY_PACKETS", packets)])
 }
 
 fn flood() -> Result<Report> {
