@@ -15,4 +15,5 @@ mod negotiation;
 mod ppk;
 mod reauth;
 mod rekey;
+mod revocation;
 mod scene;
