@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
 use crate::control::{Connection, Control, ControlEvent, state::State, state::StateError};
-use crate::dataplane::userspace::Offloads;
 use crate::dataplane::{DataPlane, DataPlaneError};
 use crate::door::IkeDatagram;
 use crate::identity::{self, IdentityError};
 use crate::node::{Node, now};
 use crate::reconcile::{self, ReconcileError};
+use crate::settings::Tuning;
 use crate::status::{ControllerStatus, Question, Status};
 
 /// Why the agent could not start.
@@ -68,15 +68,15 @@ const LISTS: Duration = Duration::from_secs(30);
 pub async fn run(
     plan: &NodePlan,
     keylog: Option<&Path>,
-    offloads: Offloads,
+    tuning: Tuning,
     questions: mpsc::Receiver<Question>,
 ) -> Result<(), RunError> {
     if let Some(folder) = keylog {
         fs::create_dir_all(folder).map_err(|e| RunError::Keylog(folder.to_owned(), e))?;
         tracing::warn!(folder = %folder.display(), "keys are written out: whoever reads them reads the traffic");
     }
-    let node = Node::start(plan, reconcile::certificate(plan)?, keylog, offloads)?;
-    Driver { node: Some(node), managed: None, refused: None, controller: None, offloads }.run(questions).await
+    let node = Node::start(plan, reconcile::certificate(plan)?, keylog, tuning)?;
+    Driver { node: Some(node), managed: None, refused: None, controller: None, tuning }.run(questions).await
 }
 
 /// Carries out what the controller says until SIGTERM or SIGINT. It begins with the last plan, whether or not the controller is
@@ -84,22 +84,18 @@ pub async fn run(
 ///
 /// # Errors
 /// Why it could not start. A plan that cannot be carried out is refused, and the one before stays.
-pub async fn run_managed(
-    state: State,
-    offloads: Offloads,
-    questions: mpsc::Receiver<Question>,
-) -> Result<(), RunError> {
+pub async fn run_managed(state: State, tuning: Tuning, questions: mpsc::Receiver<Question>) -> Result<(), RunError> {
     let (held, last) = state.plan();
     let version = held.envelope().map_or_else(Version::default, |envelope| envelope.version);
     // Until the first plan has come there is nothing to do.
     let node = match last {
-        Some(plan) => Some(Node::start(&plan, Some(state.certificate()?), None, offloads)?),
+        Some(plan) => Some(Node::start(&plan, Some(state.certificate()?), None, tuning)?),
         None => None,
     };
     tracing::info!(node = %state.identity(), last_plan = node.is_some(), "enrolled");
     let identity = state.identity_file();
     let managed = Managed { control: Control::start(state), identity, version };
-    Driver { node, managed: Some(managed), refused: None, controller: None, offloads }.run(questions).await
+    Driver { node, managed: Some(managed), refused: None, controller: None, tuning }.run(questions).await
 }
 
 /// Everything that the loop turns around.
@@ -110,7 +106,7 @@ struct Driver {
     refused: Option<(Box<NodePlan>, Version)>,
     /// Where the controller was found last.
     controller: Option<SocketAddr>,
-    offloads: Offloads,
+    tuning: Tuning,
 }
 
 /// What a node with a controller has besides.
@@ -179,7 +175,7 @@ impl Driver {
             Some(node) => node.apply(&plan),
             None => identity::certificate(&managed.identity, &managed.identity)
                 .map_err(RunError::from)
-                .and_then(|certificate| Node::start(&plan, Some(certificate), None, self.offloads))
+                .and_then(|certificate| Node::start(&plan, Some(certificate), None, self.tuning))
                 .map(|node| self.node = Some(node)),
         };
         match done {

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use espalier_agent::control::enrol::Enrolment;
 use espalier_agent::control::state::State;
-use espalier_agent::dataplane::userspace::Offloads;
-use espalier_agent::settings::{Settings, USUAL_SOCKET};
+use espalier_agent::settings::{Settings, Tuning, USUAL_SOCKET};
 use espalier_agent::status::{self, Asker, Question};
 use espalier_agent::{driver, network};
 use espalier_model::identity::Name;
@@ -104,18 +103,18 @@ async fn run_agent(options: Run) -> Result<()> {
     if let Err(error) = status::serve_http(settings.metrics(), asker).await {
         tracing::warn!(address = %settings.metrics(), %error, "no metrics and no health probes");
     }
-    let offloads = settings.offloads();
+    let tuning = settings.tuning();
     match &options.plan {
-        Some(plan) => run_file(plan, options.keylog.as_deref(), offloads, questions).await,
-        None => Ok(driver::run_managed(enrolled(&settings).await?, offloads, questions).await?),
+        Some(plan) => run_file(plan, options.keylog.as_deref(), tuning, questions).await,
+        None => Ok(driver::run_managed(enrolled(&settings).await?, tuning, questions).await?),
     }
 }
 
-async fn run_file(plan: &Path, keylog: Option<&Path>, offloads: Offloads, questions: Receiver<Question>) -> Result<()> {
+async fn run_file(plan: &Path, keylog: Option<&Path>, tuning: Tuning, questions: Receiver<Question>) -> Result<()> {
     let text = fs::read_to_string(plan).with_context(|| format!("cannot read plan {}", plan.display()))?;
     let node = NodePlan::parse(&text).with_context(|| format!("plan {}", plan.display()))?;
     let node = node.within(plan.parent().unwrap_or_else(|| Path::new("")));
-    Ok(driver::run(&node, keylog, offloads, questions).await?)
+    Ok(driver::run(&node, keylog, tuning, questions).await?)
 }
 
 fn show_status(show: &Show) -> Result<()> {

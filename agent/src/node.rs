@@ -16,12 +16,13 @@ use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
 
-use crate::dataplane::userspace::{Offloads, Userspace};
+use crate::dataplane::userspace::Userspace;
 use crate::dataplane::{DataPlane, DataPlaneError};
 use crate::door::{self, Door, Inbox};
 use crate::driver::RunError;
 use crate::network::Network;
 use crate::reconcile;
+use crate::settings::Tuning;
 use crate::underlay::Underlay;
 use told::Told;
 
@@ -51,7 +52,7 @@ impl Node {
         plan: &NodePlan,
         certificate: Option<CertificateIdentity>,
         keylog: Option<&Path>,
-        offloads: Offloads,
+        Tuning { offloads, limits }: Tuning,
     ) -> Result<Self, RunError> {
         let mut seed = [0; 32];
         random(&mut seed);
@@ -59,6 +60,7 @@ impl Node {
         let config = reconcile::endpoint(plan, certificate, keylog.is_some())?;
         let mut endpoint = Endpoint::new(config, seed)?;
         endpoint.set_revocation_lists(now(), reconcile::revocation_lists(plan)?)?;
+        endpoint.set_limits(limits);
         let peers = reconcile::peers(plan)?;
         let (sockets, esp) = door::Sockets::bind()?;
         let (network, tun) = Network::set_up(plan)?;
@@ -116,6 +118,9 @@ impl Node {
         if to.trust != from.trust || to.revoked != from.revoked {
             let trust = reconcile::trust(to)?;
             self.endpoint.set_trust(now(), trust, to.revoked.iter().cloned().collect())?;
+        }
+        if to.revocation != from.revocation {
+            self.endpoint.set_revocation_lists(now(), reconcile::revocation_lists(to)?)?;
         }
         // First what may pass, then who may send it, then where it goes.
         self.plane.apply(&self.network.virtual_addresses().rules(to))?;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use espalier_ike::Limits;
 use espalier_model::identity::Name;
 use serde::Deserialize;
 use thiserror::Error;
@@ -59,6 +61,27 @@ pub struct Settings {
     /// Whether the kernel hands over datagrams of one sender together [default: true].
     #[arg(long, env = "ESPALIER_UDP_COALESCING", value_name = "BOOL")]
     pub udp_coalescing: Option<bool>,
+    /// Half-open IKE SAs in all, of which a quarter is kept for addresses of peers [default: 1000].
+    #[arg(long, env = "ESPALIER_HALF_OPEN", value_name = "COUNT")]
+    pub half_open: Option<NonZeroUsize>,
+    /// Half-open IKE SAs from one IPv4 address or one IPv6 /64; a peer's may have four times as many [default: 128].
+    #[arg(long, env = "ESPALIER_HALF_OPEN_PER_SOURCE", value_name = "COUNT")]
+    pub half_open_per_source: Option<NonZeroUsize>,
+    /// Child SAs on one IKE SA; a peer with many rules may have four for each [default: 64].
+    #[arg(long, env = "ESPALIER_CHILDREN", value_name = "COUNT")]
+    pub children: Option<NonZeroUsize>,
+    /// Whether whoever asks for an IKE SA that is not there is told so [default: false].
+    #[arg(long, env = "ESPALIER_TELL_STRANGERS", value_name = "BOOL")]
+    pub tell_strangers: Option<bool>,
+}
+
+/// What a node decides for itself, whatever plan it gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// How packets are moved.
+    pub offloads: Offloads,
+    /// What strangers and peers can make the node keep.
+    pub limits: Limits,
 }
 
 /// The usual file, which need not exist.
@@ -88,6 +111,10 @@ impl Settings {
             tun_coalescing: self.tun_coalescing.or(under.tun_coalescing),
             udp_segmentation: self.udp_segmentation.or(under.udp_segmentation),
             udp_coalescing: self.udp_coalescing.or(under.udp_coalescing),
+            half_open: self.half_open.or(under.half_open),
+            half_open_per_source: self.half_open_per_source.or(under.half_open_per_source),
+            children: self.children.or(under.children),
+            tell_strangers: self.tell_strangers.or(under.tell_strangers),
         })
     }
 
@@ -109,15 +136,24 @@ impl Settings {
         self.socket.as_deref().unwrap_or_else(|| Path::new(USUAL_SOCKET))
     }
 
-    /// Returns the offloads that are wanted: every one that is not switched off, for where one does harm.
+    /// Returns what the node decides for itself: every offload that is not switched off, for where one does harm, and the limits.
     #[must_use]
-    pub fn offloads(&self) -> Offloads {
-        let usual = Offloads::default();
-        Offloads {
-            tun_segmentation: self.tun_segmentation.unwrap_or(usual.tun_segmentation),
-            tun_coalescing: self.tun_coalescing.unwrap_or(usual.tun_coalescing),
-            udp_segmentation: self.udp_segmentation.unwrap_or(usual.udp_segmentation),
-            udp_coalescing: self.udp_coalescing.unwrap_or(usual.udp_coalescing),
+    pub fn tuning(&self) -> Tuning {
+        let Tuning { offloads, limits } = Tuning::default();
+        let count = |own: Option<NonZeroUsize>, usual| own.map_or(usual, NonZeroUsize::get);
+        Tuning {
+            offloads: Offloads {
+                tun_segmentation: self.tun_segmentation.unwrap_or(offloads.tun_segmentation),
+                tun_coalescing: self.tun_coalescing.unwrap_or(offloads.tun_coalescing),
+                udp_segmentation: self.udp_segmentation.unwrap_or(offloads.udp_segmentation),
+                udp_coalescing: self.udp_coalescing.unwrap_or(offloads.udp_coalescing),
+            },
+            limits: Limits {
+                half_open: count(self.half_open, limits.half_open),
+                half_open_per_source: count(self.half_open_per_source, limits.half_open_per_source),
+                children: count(self.children, limits.children),
+                tell_strangers: self.tell_strangers.unwrap_or(limits.tell_strangers),
+            },
         }
     }
 }
@@ -132,7 +168,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.toml");
-        let text = "controllers = [\"a:7443\"]\nname = \"n1\"\nendpoints = [\"192.0.2.1\"]\nmetrics = \"0.0.0.0:9470\"\nudp-segmentation = false\ntun-coalescing = false\n";
+        let text = "controllers = [\"a:7443\"]\nname = \"n1\"\nendpoints = [\"192.0.2.1\"]\nmetrics = \"0.0.0.0:9470\"\nudp-segmentation = false\ntun-coalescing = false\nhalf-open = 50\n";
         fs::write(&file, text).unwrap();
         let controllers = vec!["b:7443".to_owned()];
         let given = Settings { controllers, tun_coalescing: Some(true), ..Settings::default() };
@@ -140,7 +176,9 @@ mod tests {
         assert_eq!(settings.controllers, ["b:7443"]);
         assert_eq!(settings.name.as_ref().map(Name::as_str), Some("n1"));
         assert_eq!(settings.metrics(), "0.0.0.0:9470".parse().unwrap());
-        assert_eq!(settings.offloads(), Offloads { udp_segmentation: false, ..Offloads::default() });
+        let Tuning { offloads, limits } = settings.tuning();
+        assert_eq!(offloads, Offloads { udp_segmentation: false, ..Offloads::default() });
+        assert_eq!(limits, Limits { half_open: 50, ..Limits::default() });
         assert_eq!(settings.state(), Path::new("/var/lib/espalier"));
     }
 
