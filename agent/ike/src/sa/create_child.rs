@@ -338,11 +338,13 @@ pub(super) fn agree(group: Option<KeyExchange>, content: &Content) -> Result<Res
     }
 }
 
-/// Reads which method the peer demands; only one that we offer, and have not just tried, counts.
+/// Reads which method the peer demands; only one that we offer counts, and only in place of our own guess: who has been followed
+/// once and demands yet another has us ask for ever.
 pub(super) fn demanded(content: &Content, offered: &[KeyExchange], tried: Method) -> Option<KeyExchange> {
     let data = content.notify(NotifyType::INVALID_KE_PAYLOAD)?;
     let group = proposal::key_exchange_from_id(u16::from_be_bytes(data.try_into().ok()?))?;
-    (offered.contains(&group) && Method::from(group) != tried).then_some(group)
+    let (guess, others) = offered.split_first()?;
+    (Method::from(*guess) == tried && others.contains(&group)).then_some(group)
 }
 
 /// Builds an answer that is one error.

@@ -96,3 +96,35 @@ fn two_thousand_handshakes_agree_whatever_their_secrets_begin_with() {
         }
     }
 }
+
+/// The peer is right once about the method, and then never content.
+#[test]
+fn a_peer_that_demands_one_method_after_another_is_followed_once() {
+    let several = |side| {
+        let mut config = peer(side, psk("secret"));
+        let methods = vec![KeyExchange::X25519, KeyExchange::P256, KeyExchange::P384];
+        config.children[0].profile.key_exchange.clone_from(&methods);
+        config.profile.key_exchange = methods;
+        config
+    };
+    let child = |pair: &mut Pair| {
+        let id = pair.nodes[0].endpoint.status()[0].children[0].id;
+        pair.nodes[0].endpoint.handle_event(pair.now, &espalier_model::sa::SaEvent::Soft(id));
+    };
+    let ike = |pair: &mut Pair| pair.nodes[0].endpoint.rekey_ike_now(pair.now);
+    for replace in [&child as &dyn Fn(&mut Pair), &ike] {
+        let mut pair = Pair::with_peers([several(0), several(1)]);
+        pair.drive(|_| 1);
+        replace(&mut pair);
+        pair.collect();
+        for (demanded, requests) in [(KeyExchange::P256, 1), (KeyExchange::P384, 0)] {
+            let (_, path, request) = pair.wire.pop().expect("an offer");
+            assert!(pair.wire.is_empty());
+            let wanted = notify(NotifyType::INVALID_KE_PAYLOAD, &key_exchange_id(demanded).to_be_bytes());
+            let answer = pair.nodes[1].endpoint.response_to(&request, &[wanted]);
+            pair.deliver(0, UdpPath { local: path.remote, remote: path.local }, &answer);
+            assert_eq!(pair.wire.len(), requests, "{demanded}");
+        }
+        assert_eq!(pair.nodes[0].endpoint.status().len(), 1, "the IKE SA stands");
+    }
+}
