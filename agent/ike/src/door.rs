@@ -145,7 +145,7 @@ impl Doorkeeper {
     /// Judges a datagram, without the non-ESP marker, by a look at it.
     pub fn judge(&mut self, now: Instant, policy: &DoorPolicy, remote: SocketAddr, datagram: &[u8]) -> Verdict {
         match Glance::at(datagram) {
-            //= RFC 7296 §2.5: who speaks a higher major version is told which one is supported, by the endpoint and seldom
+            // Who speaks a higher major version is told which one is spoken here: by the endpoint, and seldom.
             Err(Malformed::Version(version)) if version > MAJOR && self.lost.take(now, LOST) => Verdict::First,
             Err(_) => {
                 self.counters.malformed += 1;
