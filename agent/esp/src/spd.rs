@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 
 use espalier_model::identity::Name;
 use espalier_model::plan::{Action, Rule};
-use espalier_model::selector::{Flow, TrafficSelector};
+use espalier_model::selector::Flow;
+
+use index::Index;
+
+mod index;
 
 /// Rules in order of evaluation. What no rule matches is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Spd {
     entries: Vec<Entry>,
     places: BTreeMap<Name, usize>,
+    index: Index,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     rule: Name,
     action: Action,
-    local: Vec<TrafficSelector>,
-    remote: Vec<TrafficSelector>,
 }
 
 /// What the policy says of a flow.
@@ -38,27 +41,17 @@ impl Spd {
     pub fn compile(rules: &[Rule]) -> Self {
         let mut rules: Vec<&Rule> = rules.iter().collect();
         rules.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        let entry = |rule: &&Rule| Entry {
-            rule: rule.name.clone(),
-            action: rule.action,
-            local: rule.local_selectors(),
-            remote: rule.remote_selectors(),
-        };
+        let entry = |rule: &&Rule| Entry { rule: rule.name.clone(), action: rule.action };
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.name.clone(), place)).collect();
-        Self { entries: rules.iter().map(entry).collect(), places }
+        Self { entries: rules.iter().map(entry).collect(), places, index: Index::of(&rules) }
     }
 
     /// Looks up a packet that leaves: its source is our side.
     #[must_use]
     pub fn outbound(&self, flow: &Flow) -> Verdict<'_> {
-        let (source_port, destination_port) = flow.ports.unzip();
-        let matches = |entry: &Entry| {
-            let local = |ts: &TrafficSelector| ts.contains(flow.source, flow.protocol, source_port);
-            let remote = |ts: &TrafficSelector| ts.contains(flow.destination, flow.protocol, destination_port);
-            entry.local.iter().any(local) && entry.remote.iter().any(remote)
-        };
-        match self.entries.iter().enumerate().find(|(_, entry)| matches(entry)) {
-            Some((index, Entry { rule, action: Action::Protect, .. })) => Verdict::Protect(rule, index),
+        let found = self.index.find(flow).and_then(|place| Some((place, self.entries.get(place)?)));
+        match found {
+            Some((place, Entry { rule, action: Action::Protect })) => Verdict::Protect(rule, place),
             Some((_, Entry { action: Action::Bypass, .. })) => Verdict::Bypass,
             Some((_, Entry { action: Action::Drop, .. })) | None => Verdict::Drop,
         }
