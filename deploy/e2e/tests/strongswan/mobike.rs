@@ -57,6 +57,8 @@ fn gateway_moves(by: By) {
         .gateway("local_addrs = 10.9.0.2", "local_addrs = 10.9.0.2, 10.9.0.12")
         .plan("[10.9.0.2]", "[10.9.0.2, 10.9.0.12]")
         .scene();
+    // Charon takes an IPv6 address as gladly, where it finds one first.
+    run(scene.gateway(), &["ip", "-6", "address", "flush", "dev", "eth0", "scope", "global"]);
     let mut agent = scene.tunnel(by);
     let capture = scene.capture();
     let flows = scene.flows();

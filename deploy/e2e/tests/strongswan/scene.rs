@@ -279,9 +279,9 @@ impl Scene {
 
 /// Ends flows and checks that all has arrived.
 pub(crate) fn assert_nothing_lost(flows: [Flow; 2]) {
-    for delivery in Flow::stop_all(flows.into()).unwrap() {
-        assert!(delivery.sent > 100, "{delivery:?}");
-        assert_eq!(delivery.lost, 0, "{delivery:?}");
+    for (way, delivery) in ["to the gateway", "to the node"].into_iter().zip(Flow::stop_all(flows.into()).unwrap()) {
+        assert!(delivery.sent > 100, "{way}: {delivery:?}");
+        assert_eq!(delivery.lost, 0, "{way}: {delivery:?}");
     }
 }
 
