@@ -1,5 +1,6 @@
 //! How a message or a deadline carries an SA from state to state. What is not authentic leaves a state as it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use espalier_model::identity::Identity;
@@ -249,7 +250,10 @@ impl Endpoint {
             Fate::Over(reason) => {
                 let responses = std::mem::take(&mut state.parts.responses);
                 self.farewells.keep(now.instant, state.spi(), responses);
+                let answer = self.take_answer();
                 self.over(now, state, reason);
+                // Who is answered takes nothing on the old SA any more: what goes out uses another before.
+                self.outputs.extend(answer);
                 return None;
             }
             Fate::Succeeded(mut successor) => {
@@ -273,6 +277,12 @@ impl Endpoint {
             Fate::GivesWay(rival) => self.yield_to(now, &mut state, rival),
         }
         self.act(now, Sa::Established(state))
+    }
+
+    /// Takes back what is about to be sent last.
+    fn take_answer(&mut self) -> VecDeque<Output> {
+        let before = self.outputs.iter().rposition(|output| !matches!(output, Output::Transmit { .. }));
+        self.outputs.split_off(before.map_or(0, |at| at + 1))
     }
 
     fn keep_acting(&mut self, now: Now, sa: Box<Established>) {
