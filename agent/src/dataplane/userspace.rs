@@ -7,6 +7,7 @@ mod inbound;
 mod offloads;
 mod outbound;
 mod totals;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 pub use offloads::Offloads;
 use offloads::States;
 pub use totals::{Total, Totals};
+use turns::Turns;
 
 use super::{DataPlane, DataPlaneError};
 use crate::door::Letterbox;
@@ -37,6 +39,8 @@ struct Shared {
     tun: Tun,
     sockets: [UdpSocket; 2],
     tables: ArcSwap<Tables>,
+    /// Of the worker that sends.
+    turns: Turns,
     counters: Counters,
     totals: Totals,
     offloads: States,
@@ -114,6 +118,7 @@ impl Shared {
             tun,
             sockets,
             tables: ArcSwap::from_pointee(Tables::default()),
+            turns: Turns::default(),
             counters: Counters::default(),
             totals: Totals::default(),
             offloads,
@@ -149,6 +154,8 @@ impl DataPlane for Userspace {
         };
         self.outbounds.insert(id, Arc::clone(&half));
         self.swap(|tables| tables.with_outbound(half));
+        // The peer may give up what was used before once it hears from us again (RFC 7296 §2.8).
+        self.shared.turns.pass();
         Ok(())
     }
 

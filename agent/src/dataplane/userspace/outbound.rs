@@ -51,6 +51,7 @@ impl Worker {
 
     /// Forwards the frames that are there, and leaves none unsent.
     pub(super) fn turn(&mut self, shared: &Shared) -> io::Result<()> {
+        let _turn = shared.turns.begin();
         let tables = shared.tables.load();
         for _ in 0..TURN {
             match shared.tun.read(&mut self.frame) {
