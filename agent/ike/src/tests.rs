@@ -25,6 +25,7 @@ mod first_exchange;
 mod followup;
 mod forms;
 mod fragments;
+mod handover;
 mod housekeeping;
 mod hybrid;
 mod lessons;
