@@ -77,12 +77,22 @@ impl Fleet {
         self.responder.net()
     }
 
-    /// Returns the peers and rules of the responder's plan, with all initiators at one address.
-    pub(crate) fn planned(&self, address: IpAddr) -> Result<(Vec<PlannedPeer>, Vec<Rule>)> {
+    /// Returns the prefix of all addresses in the underlay.
+    pub(crate) fn underlay() -> Result<IpNet> {
+        Ok(IpNet::new(Ipv4Addr::new(10, 11, 0, 0).into(), 16)?)
+    }
+
+    /// Returns the addresses of the initiators.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.initiators.iter().map(Member::address)
+    }
+
+    /// Returns the peers and rules of the responder's plan.
+    pub(crate) fn planned(&self) -> Result<(Vec<PlannedPeer>, Vec<Rule>)> {
         let both = |member: &Member| {
             let peer = PlannedPeer {
                 id: member.id.clone(),
-                endpoints: vec![address],
+                endpoints: vec![member.address()],
                 initiate: false,
                 auth: PeerAuth::Certificate,
                 profile: default_profile(),
@@ -101,6 +111,7 @@ impl Fleet {
         let client = |member: &Member| {
             Ok(Client {
                 id: member.id.clone(),
+                address: member.address(),
                 chain: member.chain.clone(),
                 key: SigningKey::from_pkcs8_pem(&member.key)?,
                 local: selectors(member.net()?),
@@ -177,7 +188,7 @@ impl Member {
 
     fn address(&self) -> IpAddr {
         let [high, low] = self.number.to_be_bytes();
-        Ipv4Addr::new(10, 9, high, low).into()
+        Ipv4Addr::new(10, 11, high, low).into()
     }
 }
 

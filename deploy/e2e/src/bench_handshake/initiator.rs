@@ -3,6 +3,8 @@
 //! It proves itself and decrypts the answer, but believes the responder without a look at its certificates: what is measured is
 //! the responder, and half of the asymmetric operations leave the initiator the time that it needs to keep the responder busy.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
 use espalier_crypto::{KeyShare, SigningKey, random};
 use espalier_ike::auth::{HashAlgorithms, SignedOctets};
@@ -22,6 +24,7 @@ use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
 /// Who shakes hands, and for which traffic.
 pub(crate) struct Client {
     pub(crate) id: Identity,
+    pub(crate) address: IpAddr,
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) key: SigningKey,
     pub(crate) local: Vec<TrafficSelector>,

@@ -1,9 +1,9 @@
-//! The load: many initiators behind two sockets, some handshakes under way all the time.
+//! The load: many initiators, each with an address of its own, some handshakes under way all the time.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use espalier_e2e::program::output;
 use espalier_ike::wire::Header;
+use espalier_model::sa::UdpPath;
 use espalier_sys::poll;
+use espalier_sys::udp::UdpSocket;
 
 use crate::initiator::{AuthSent, Client, InitSent};
 use espalier_e2e::rate::per_second;
@@ -56,13 +58,9 @@ enum State {
 }
 
 /// Lets every client set up an SA, on one core. The calling thread must be in the network of the initiators.
-pub(crate) fn run(clients: &[Client], from: IpAddr, to: IpAddr, core: usize) -> Result<Outcome> {
+pub(crate) fn run(clients: &[Client], to: IpAddr, core: usize) -> Result<Outcome> {
     pin(core)?;
-    let socket = |port| -> Result<UdpSocket> {
-        let socket = UdpSocket::bind((from, port))?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
+    let socket = |port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port).into(), None);
     let (first, later) = (socket(IKE)?, socket(NAT_TRAVERSAL)?);
     let mut load = Load { first, later, to, open: BTreeMap::new(), done: 0 };
     let (start, used) = (Instant::now(), processor_time()?);
@@ -85,9 +83,22 @@ pub(crate) fn run(clients: &[Client], from: IpAddr, to: IpAddr, core: usize) -> 
 impl<'a> Load<'a> {
     fn begin(&mut self, client: &'a Client) -> Result<()> {
         let state = InitSent::new()?;
-        self.first.send_to(&state.message, (self.to, IKE))?;
+        self.send_first(client, &state)?;
         self.open.insert(state.spi().0, Open { client, sent: Instant::now(), state: State::Init(state) });
         Ok(())
+    }
+
+    fn send_first(&self, client: &Client, state: &InitSent) -> Result<()> {
+        Ok(self.first.send(&self.path(client, IKE), &state.message)?)
+    }
+
+    fn send_later(&self, client: &Client, state: &AuthSent) -> Result<()> {
+        let path = self.path(client, NAT_TRAVERSAL);
+        Ok(self.later.send(&path, &[&MARKER, &state.message[..]].concat())?)
+    }
+
+    fn path(&self, client: &Client, port: u16) -> UdpPath {
+        UdpPath { local: SocketAddr::new(client.address, port), remote: SocketAddr::new(self.to, port) }
     }
 
     /// Takes all that has come.
@@ -95,9 +106,9 @@ impl<'a> Load<'a> {
         let mut buffer = vec![0; 65_535];
         loop {
             let came = match self.later.recv(&mut buffer) {
-                Ok(length) => buffer.get(MARKER.len()..length),
+                Ok((length, _)) => buffer.get(MARKER.len()..length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => match self.first.recv(&mut buffer) {
-                    Ok(length) => buffer.get(..length),
+                    Ok((length, _)) => buffer.get(..length),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                     Err(error) => return Err(error.into()),
                 },
@@ -117,7 +128,7 @@ impl<'a> Load<'a> {
         match open.state {
             State::Init(state) => {
                 let state = state.answered(open.client, datagram)?;
-                self.later.send_to(&[&MARKER, &state.message[..]].concat(), (self.to, NAT_TRAVERSAL))?;
+                self.send_later(open.client, &state)?;
                 self.open.insert(spi, Open { sent: Instant::now(), state: State::Auth(Box::new(state)), ..open });
             }
             State::Auth(state) if header.message_id == 1 => {
@@ -131,15 +142,13 @@ impl<'a> Load<'a> {
 
     fn send_again(&mut self) -> Result<()> {
         let now = Instant::now();
-        for open in self.open.values_mut().filter(|open| open.sent + AGAIN < now) {
-            open.sent = now;
+        for open in self.open.values().filter(|open| open.sent + AGAIN < now) {
             match &open.state {
-                State::Init(state) => self.first.send_to(&state.message, (self.to, IKE))?,
-                State::Auth(state) => {
-                    self.later.send_to(&[&MARKER, &state.message[..]].concat(), (self.to, NAT_TRAVERSAL))?
-                }
-            };
+                State::Init(state) => self.send_first(open.client, state)?,
+                State::Auth(state) => self.send_later(open.client, state)?,
+            }
         }
+        self.open.values_mut().filter(|open| open.sent + AGAIN < now).for_each(|open| open.sent = now);
         Ok(())
     }
 }

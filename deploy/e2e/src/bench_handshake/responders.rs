@@ -9,6 +9,8 @@ use espalier_e2e::program::{Program, ours, output};
 use espalier_e2e::strongswan::{self, StrongSwan};
 use espalier_model::plan::{NodePlan, PlannedNode};
 use espalier_model::revocation::Revocation;
+use espalier_sys::netlink::Netlink;
+use ipnet::IpNet;
 
 use crate::fleet::{Fleet, classic};
 
@@ -66,8 +68,21 @@ impl Responder {
     }
 }
 
-/// Writes the files of a responder: the same certificates for both.
+/// Gives each initiator its address.
+pub(crate) fn settle(initiators: &Host, fleet: &Fleet) -> Result<()> {
+    initiators.namespace.enter(|| -> Result<()> {
+        let mut netlink = Netlink::open()?;
+        let loopback = netlink.link_index("lo")?;
+        fleet.addresses().try_for_each(|address| Ok(netlink.add_address(loopback, IpNet::from(address))?))
+    })?
+}
+
+/// Writes the files of a responder, the same certificates for both, and shows it the way to the initiators.
 pub(crate) fn prepare(kind: Kind, host: &Host, initiators: &Host, fleet: &Fleet) -> Result<()> {
+    let mut route = host.namespace.command("ip");
+    let gateway = initiators.outer(true).to_string();
+    route.args(["route", "add", &Fleet::underlay()?.to_string(), "via", &gateway]);
+    output(route)?;
     let folder = host.folder();
     match kind {
         Kind::Agent => {
@@ -82,7 +97,7 @@ pub(crate) fn prepare(kind: Kind, host: &Host, initiators: &Host, fleet: &Fleet)
                 key: Some("node.key".into()),
                 certificate_epoch: 0,
             };
-            let (peers, rules) = fleet.planned(initiators.outer(true))?;
+            let (peers, rules) = fleet.planned()?;
             let trust = vec!["root.pem".to_owned()];
             let strict = vec!["10.10.0.0/16".parse()?];
             let (profiles, revocation) = (vec![classic()?], Revocation::default());

@@ -5,7 +5,7 @@ use espalier_e2e::lab::{Host, Lab};
 
 use crate::fleet::Fleet;
 use crate::load::{self, Outcome};
-use crate::responders::{Kind, Responder, prepare};
+use crate::responders::{Kind, Responder, prepare, settle};
 use espalier_e2e::rate::median;
 
 /// Medians of the rounds of one responder.
@@ -41,6 +41,7 @@ pub(crate) fn compare(rounds: usize, handshakes: u16) -> Result<Comparison> {
     let fleet = Fleet::new(handshakes)?;
     let lab = Lab::named("esp-hb", 3)?;
     let [initiators, agent, charon] = &lab.hosts[..] else { bail!("the lab has three hosts") };
+    settle(initiators, &fleet)?;
     prepare(Kind::Agent, agent, initiators, &fleet)?;
     prepare(Kind::Charon, charon, initiators, &fleet)?;
     let (mut ours, mut theirs) = (Rounds::default(), Rounds::default());
@@ -63,8 +64,8 @@ impl Rounds {
         let clients = fleet.clients()?;
         let responder = Responder::start(kind, host, RESPONDER)?;
         let before = responder.processor_seconds()?;
-        let (from, to) = (initiators.outer(true), host.outer(true));
-        let outcome = initiators.namespace.enter(|| load::run(&clients, from, to, INITIATORS))?;
+        let to = host.outer(true);
+        let outcome = initiators.namespace.enter(|| load::run(&clients, to, INITIATORS))?;
         let Outcome { rate, busy, time } =
             outcome.with_context(|| format!("{kind:?} wrote:\n{}", last_lines(&responder.log())))?;
         self.responder.push((responder.processor_seconds()? - before) / time.as_secs_f64());
