@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
+use crate::child_spis::ChildSpis;
 use crate::config::{EndpointConfig, Now};
 use crate::door::SpiMark;
 use crate::endpoint::given::Given;
@@ -29,6 +30,7 @@ pub(crate) struct Context<'a> {
     pub(crate) rng: &'a mut StdRng,
     /// By which our SPIs are known at the door.
     pub(crate) spi_mark: SpiMark,
+    pub(crate) child_spis: &'a mut ChildSpis,
     pub(crate) out: &'a mut VecDeque<Output>,
     pub(crate) next_child: &'a mut u64,
     pub(crate) outbounds: &'a mut Outbounds,
@@ -116,11 +118,7 @@ impl Context<'_> {
 
     /// Draws an SPI of a child SA.
     pub(crate) fn child_spi(&mut self) -> Spi {
-        loop {
-            if let Ok(spi) = Spi::try_from(self.rng.next_u32()) {
-                return spi;
-            }
-        }
+        self.child_spis.draw()
     }
 
     /// Names a new child SA pair.

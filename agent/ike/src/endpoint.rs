@@ -28,6 +28,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::certificate::{CertificateError, RevocationLists, TrustStore};
+use crate::child_spis::ChildSpis;
 use crate::config::{EndpointConfig, LocalIdentity, Now, PeerConfig};
 use crate::counters::Counters;
 use crate::door::{Cookies, DoorPolicy, SpiMark};
@@ -61,6 +62,7 @@ pub struct Endpoint {
     cookies: Option<Cookies>,
     door: DoorPolicy,
     spi_mark: SpiMark,
+    child_spis: ChildSpis,
     limits: Limits,
     lists: RevocationLists,
     strangers: Allowance,
@@ -103,6 +105,7 @@ macro_rules! context {
             trust: &$self.trust,
             rng: &mut $self.rng,
             spi_mark: $self.spi_mark,
+            child_spis: &mut $self.child_spis,
             out: &mut $self.outputs,
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
@@ -137,6 +140,7 @@ impl Endpoint {
             cookies: None,
             door: DoorPolicy::default(),
             spi_mark: SpiMark::new(&mut rng),
+            child_spis: ChildSpis::new(&mut rng),
             limits: Limits::default(),
             lists: RevocationLists::default(),
             strangers: Allowance::default(),

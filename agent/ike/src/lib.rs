@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod certificate;
+mod child_spis;
 mod config;
 mod content;
 mod context;
