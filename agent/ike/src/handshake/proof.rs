@@ -59,6 +59,7 @@ impl Covered<'_> {
                     let encoding = CertificateEncoding::X509_SIGNATURE;
                     Payload::Certificate(Certificate { encoding, data: der.clone() })
                 };
+                //= RFC 7296 §3.7: a request is a hint: the certificate is sent whichever authorities it names
                 //= RFC 7296 §1.2: the first certificate that is sent holds the key which AUTH is verified with
                 let mut payloads: Vec<_> = own.chain.iter().map(certificate).collect();
                 payloads.push(Payload::Authentication(octets.sign(&own.key, hashes)?));

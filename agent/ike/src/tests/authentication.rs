@@ -8,7 +8,8 @@ use super::*;
 use crate::content::Content;
 use crate::wire::cp::{Attribute, Configuration};
 use crate::wire::{
-    ConfigurationType, ExchangeType, Identification, Notify, NotifyType, Payload, PayloadType, TransformType,
+    CertificateRequest, ConfigurationType, ExchangeType, Identification, Notify, NotifyType, Payload, PayloadType,
+    TransformType,
 };
 
 /// Returns the types of payloads without notifications, whose place is free.
@@ -34,6 +35,25 @@ fn a_request_has_its_payloads_in_order_and_offers_no_key_exchange() {
     let sa = asked.iter().find_map(|p| if let Payload::SecurityAssociation(sa) = p { Some(sa) } else { None });
     assert!(sa.unwrap().iter().flat_map(|p| &p.transforms).all(|t| t.kind != TransformType::KE));
     assert!(notifies(&asked).contains(&NotifyType::INITIAL_CONTACT), "it has no other SA with the peer");
+}
+
+#[test]
+fn the_certificate_is_sent_whichever_authorities_the_peer_names_and_ours_are_named() {
+    let (root, other) = (Authority::new(), Authority::new());
+    let certificate = root.issue(&id(0));
+    let chain = certificate.chain.clone();
+    let trust = [root.der.clone(), other.der.clone()];
+    let node = node(0, Some(certificate), trust.to_vec());
+    let foreign = Payload::CertificateRequest(CertificateRequest::x509(&[[7; 20], [8; 20]]));
+    let (_, _, asked) = Puppet::called_by_and_says(Stage::of(node, 0, peer(0, Auth::Certificate)), &[foreign]);
+    let certificates = asked.iter().filter_map(|p| if let Payload::Certificate(c) = p { Some(&c.data) } else { None });
+    assert!(certificates.eq(&chain), "a request is a hint");
+    let hash = |der: &Vec<u8>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(der).unwrap();
+        espalier_crypto::sha1(&[certificate.public_key().raw])
+    };
+    let ours = Payload::CertificateRequest(CertificateRequest::x509(&[hash(&trust[0]), hash(&trust[1])]));
+    assert!(asked.contains(&ours), "{asked:?}");
 }
 
 #[test]

@@ -228,7 +228,12 @@ impl Puppet {
     }
 
     /// Has answered `IKE_SA_INIT`, and returns what `IKE_AUTH` holds.
-    pub(super) fn called_by(mut stage: Stage) -> (Self, First, Vec<Payload>) {
+    pub(super) fn called_by(stage: Stage) -> (Self, First, Vec<Payload>) {
+        Self::called_by_and_says(stage, &[])
+    }
+
+    /// The same, with more in the answer.
+    pub(super) fn called_by_and_says(mut stage: Stage, more: &[Payload]) -> (Self, First, Vec<Payload>) {
         let (message, request) = stage.take_message();
         let spis = IkeSpis { initiator: message.header.initiator_spi, responder: IkeSpi(0x4321) };
         let content = Content::read(message.payloads).unwrap();
@@ -236,7 +241,7 @@ impl Puppet {
         let method = chosen.suite.key_exchange;
         let (public, shared) = KeyShare::respond(method, &content.key_exchange.unwrap().data).unwrap();
         let nonces = Nonces { initiator: content.nonce.unwrap(), responder: nonce(9) };
-        let payloads = vec![
+        let mut payloads = vec![
             Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, SpiField::None)]),
             Payload::KeyExchange(KeyExchangeData { method: proposal::key_exchange_id(method), data: public }),
             Payload::Nonce(nonces.responder.clone()),
@@ -244,6 +249,7 @@ impl Puppet {
             Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, vec![2; 20])),
             Payload::Notify(HashAlgorithms::announce()),
         ];
+        payloads.extend_from_slice(more);
         let flags = Flags { initiator: false, response: true };
         let header = Header { responder_spi: spis.responder, flags, ..message.header };
         let response = Message { header, payloads }.emit().unwrap();
