@@ -52,6 +52,13 @@ pub enum What {
         /// Its name on this node.
         child: ChildId,
     },
+    /// A child SA pair has carried as much as it may, and the peer has not let it be replaced.
+    ChildExhausted {
+        /// The rule that demands it.
+        rule: Name,
+        /// Its name on this node.
+        child: ChildId,
+    },
     /// Somebody answered `IKE_SA_INIT` with what cannot be used. It may be forged, so the right answer is still waited for.
     Doubtful(Why),
     /// The peer has reported an error of ours, or has made one.
@@ -117,6 +124,12 @@ impl fmt::Display for What {
                 write!(f, "child SA {} of rule {rule} takes the place of {}", new.0, old.0)
             }
             Self::ChildDown { rule, child } => write!(f, "child SA {} of rule {rule} is given up", child.0),
+            Self::ChildExhausted { rule, child } => write!(
+                f,
+                "child SA {} of rule {rule} carries nothing more (child-rekey-bytes and child-rekey-packets decide), and is \
+                 replaced by a new one",
+                child.0
+            ),
             Self::Doubtful(why) => write!(f, "answer to the first message cannot be used: {why}"),
             Self::Fault(why) => write!(f, "{why}"),
         }

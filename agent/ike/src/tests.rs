@@ -21,6 +21,7 @@ mod by_hand;
 mod childless;
 mod collisions;
 mod door;
+mod events;
 mod first_exchange;
 mod followup;
 mod forms;

@@ -89,6 +89,12 @@ impl Told {
                 tracing::info!(%peer, %rule, child = new.0, rekeyed_from = old.0, "child SA rekeyed");
             }
             What::ChildDown { rule, child } => tracing::info!(%peer, %rule, child = child.0, "child SA deleted"),
+            What::ChildExhausted { rule, child } => {
+                if let Some(suppressed) = self.faults.admit(now) {
+                    let text = "child SA carries nothing more, since the peer has not let it be replaced";
+                    tracing::warn!(%peer, %rule, child = child.0, suppressed, "{text}");
+                }
+            }
             What::Doubtful(why) => {
                 if let Some(suppressed) = self.doubtful.admit(now) {
                     let text = "answer to the first message cannot be used, waiting for another";

@@ -161,7 +161,7 @@ impl fmt::Debug for ChildSa {
 pub enum SaEvent {
     /// A soft limit of use is reached: rekey.
     Soft(ChildId),
-    /// The hard limit of use is reached: the SA carries nothing more.
+    /// The hard limit of use is reached: the SA carries nothing more, and is to go.
     Hard(ChildId),
     /// A packet matched a protect rule that has no SA.
     Acquire {

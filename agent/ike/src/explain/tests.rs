@@ -69,6 +69,11 @@ fn every_event_is_one_line() {
             What::ChildRekeyed { rule: rule.clone(), old: child, new: ChildId(2) },
             "child SA 2 of rule net takes the place of 1",
         ),
+        (
+            What::ChildExhausted { rule: rule.clone(), child },
+            "child SA 1 of rule net carries nothing more (child-rekey-bytes and child-rekey-packets decide), and is replaced by \
+             a new one",
+        ),
         (What::ChildDown { rule, child }, "child SA 1 of rule net is given up"),
         (
             What::Fault(told),

@@ -7,6 +7,7 @@ use espalier_model::identity::Name;
 use espalier_model::sa::{ChildId, SaEvent};
 
 use super::auth_lifetime::SHORTEST;
+use super::child::Child;
 use super::established::{Established, GRACE, Stage};
 use super::exchange::Exchange;
 use super::liveness::Sign;
@@ -14,6 +15,7 @@ use super::mobility::Errand;
 use super::patience::Patience;
 use crate::config::ChildConfig;
 use crate::context::Context;
+use crate::explain::What;
 use crate::handshake::Failure;
 use crate::wire::{Delete, ExchangeType, Payload};
 
@@ -160,13 +162,27 @@ impl Established {
     pub(crate) fn handle_event(&mut self, cx: &mut Context<'_>, id: ChildId, event: &SaEvent) {
         let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return };
         match event {
-            SaEvent::Soft(_) | SaEvent::Hard(_) => child.rekey_at = cx.now.instant,
+            SaEvent::Soft(_) => child.rekey_at = cx.now.instant,
+            SaEvent::Hard(_) => self.exhausted(cx, id),
             SaEvent::FirstAuthentic(_) => {
                 self.vitals.hear(cx.now.instant);
                 cx.used_by_peer(id);
             }
             SaEvent::NewSource(_, remote) => self.follow_packet(cx, id, *remote),
             SaEvent::Acquire { .. } => {}
+        }
+    }
+
+    /// Gives up a child that carries nothing more: the peer has not let us replace it in all the time since its soft limit. A new
+    /// one of its rule follows at once.
+    fn exhausted(&mut self, cx: &mut Context<'_>, id: ChildId) {
+        let now = cx.now.instant;
+        let due = |child: &&mut Child| child.id == id && child.delete_at.is_none_or(|at| at > now);
+        if let Some(child) = self.children.iter_mut().find(due) {
+            child.delete_at = Some(now);
+            let rule = child.config.rule.clone();
+            self.refused.remove(&rule);
+            cx.tell(&self.parts.peer.id, What::ChildExhausted { rule, child: id });
         }
     }
 

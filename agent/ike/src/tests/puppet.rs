@@ -287,6 +287,12 @@ impl Puppet {
         self.respond(ExchangeType::IKE_AUTH, 1, &payloads);
     }
 
+    /// Lets the data plane tell something.
+    pub(super) fn event(&mut self, event: &espalier_model::sa::SaEvent) {
+        self.stage.node.endpoint.handle_event(self.stage.now, event);
+        self.stage.collect();
+    }
+
     fn new(stage: Stage, first: &First, initiator: bool, next: u32) -> Self {
         let keys = &first.keys;
         let (ours, theirs) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
