@@ -253,6 +253,9 @@ impl Endpoint {
 
     /// Takes what a data plane has seen.
     pub fn handle_event(&mut self, now: Now, event: &SaEvent) {
+        if let SaEvent::UnknownSpi { spi, remote } = event {
+            return self.note_stray(now, *spi, *remote);
+        }
         let (SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _)) = event
         else {
             return;

@@ -10,6 +10,7 @@
 //! | IKE SAs that others have replaced | a peer | [`MOST_REPLACED`] for each peer |
 //! | last answers of SAs that are gone | a peer | 4,096 in all, for a minute |
 //! | SPIs deleted before they are known | a peer | 16 while one request is open |
+//! | words about packets of no SA | anybody | one in ten seconds on an IKE SA |
 //! | answers outside an SA | anybody | [`STRANGERS`] in all |
 //!
 //! Everything else is as large as the configuration.

@@ -22,6 +22,7 @@ mod probe;
 pub(crate) mod refusal;
 mod rekey_ike;
 pub(crate) mod sealer;
+pub(crate) mod strays;
 mod transport;
 mod upkeep;
 pub(crate) mod window;

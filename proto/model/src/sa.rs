@@ -4,7 +4,7 @@
 //! outbound SA changes only when the peer is known to hold its inbound one.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use thiserror::Error;
@@ -174,6 +174,13 @@ pub enum SaEvent {
     FirstAuthentic(ChildId),
     /// An authentic, newest packet came from another address than the SA's path (NAT rebinding).
     NewSource(ChildId, SocketAddr),
+    /// A packet came with an SPI that no SA has: its sender may have one that this node has not. Told once a second at most.
+    UnknownSpi {
+        /// The SPI.
+        spi: Spi,
+        /// Where the packet came from, which nobody has proven.
+        remote: IpAddr,
+    },
 }
 
 /// Use of one SA so far.

@@ -1,9 +1,9 @@
 //! What is heard of a peer without proof: it makes us ask whether the peer is there, and no more (RFC 7296 §2.4).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use espalier_model::sa::UdpPath;
+use espalier_model::sa::{Spi, UdpPath};
 
 use super::Endpoint;
 use super::slot::Sa;
@@ -38,6 +38,18 @@ impl Endpoint {
             Hint::Esp(spi) => {
                 self.suspect(now, |sa| from(sa) && sa.children.iter().any(|c| c.first.outbound.get() == spi));
             }
+        }
+    }
+
+    /// Takes note of a packet with an SPI that no SA has, where one SA in use is with its address and no other is being set up.
+    pub(super) fn note_stray(&mut self, now: Now, spi: Spi, remote: IpAddr) {
+        let from = |spi: &IkeSpi| matches!(self.sas.get(spi), Some(Sa::Established(sa)) if sa.parts.path.remote.ip() == remote);
+        let settled = self.peers.values().filter(|peer| peer.attempt.is_none());
+        let found: Vec<_> = settled.filter_map(|peer| peer.sa).filter(from).collect();
+        if let [sa] = found[..]
+            && self.may_heed(now.instant)
+        {
+            self.with_established(now, sa, |sa, cx| sa.note_stray(cx.now.instant, spi));
         }
     }
 

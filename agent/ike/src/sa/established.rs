@@ -19,6 +19,7 @@ use super::mobility::Mobility;
 use super::opener::{Opener, Received};
 use super::patience::Patience;
 use super::sealer::Sealer;
+use super::strays::Strays;
 use super::window::{Incoming, Mark, Requests, Responses};
 use crate::config::PeerConfig;
 use crate::content::Content;
@@ -104,6 +105,8 @@ pub(crate) struct Established {
     pub(super) lifetime_shortened: bool,
     /// What is left of the SAs that the peer may ask for; a successor inherits it.
     pub(super) allowance: Allowance,
+    /// Packets of the peer that belong to no SA here.
+    pub(super) strays: Strays,
 }
 
 /// Where in its life an SA is.
@@ -182,6 +185,7 @@ impl Established {
             lifetime_told,
             lifetime_shortened,
             allowance,
+            strays: Strays::default(),
         }
     }
 

@@ -33,6 +33,7 @@ enum Step {
     Sign,
     Errand(Errand),
     TellLifetime,
+    TellStray,
 }
 
 /// The end that does not lead leaves the other this long before it acts itself.
@@ -81,6 +82,7 @@ impl Established {
             Some(Step::CreateChild(config)) => self.offer_child(cx, *config, None, None),
             Some(Step::Errand(errand)) => self.run(cx, errand),
             Some(Step::TellLifetime) => self.tell_lifetime(cx),
+            Some(Step::TellStray) => self.tell_stray(cx),
             Some(Step::Sign) => self.check_liveness(cx),
             None => Ok(()),
         }
@@ -133,6 +135,7 @@ impl Established {
         steps.extend(self.unwanted.first().map(|_| (self.since, Step::DeleteChildren)));
         steps.extend(errand);
         steps.extend(self.lifetime_shortened.then_some((self.since, Step::TellLifetime)));
+        steps.extend(self.strays.due().map(|at| (at, Step::TellStray)));
         steps.push((aged(self.parts.epoch, self.rekey_at).max(pause), Step::RekeyIke));
         for child in alive() {
             if let Some(waiting) = &child.waiting {
@@ -169,7 +172,7 @@ impl Established {
                 cx.used_by_peer(id);
             }
             SaEvent::NewSource(_, remote) => self.follow_packet(cx, id, *remote),
-            SaEvent::Acquire { .. } => {}
+            SaEvent::Acquire { .. } | SaEvent::UnknownSpi { .. } => {}
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a data plane tells of SAs, and what comes of it.
 
-use espalier_model::sa::SaEvent;
+use espalier_model::sa::{SaEvent, Spi};
 
-use super::puppet::{Puppet, notifies};
+use super::puppet::{Puppet, Stage, notifies};
 use super::*;
 use crate::wire::{ExchangeType, NotifyType, Payload};
 
@@ -55,4 +55,56 @@ fn a_pair_whose_replacement_the_peer_refuses_is_given_up_at_its_hard_limit() {
     let (header, asked) = puppet.receive();
     assert_eq!(header.exchange, ExchangeType::CREATE_CHILD_SA, "a new one is asked for without a wait");
     assert!(!notifies(&asked).contains(&NotifyType::REKEY_SA));
+}
+
+/// Where the peer of side 0 is.
+fn elsewhere(host: u8) -> IpAddr {
+    format!("192.0.2.{host}").parse().unwrap()
+}
+
+#[test]
+fn an_spi_that_no_sa_has_is_told_to_the_peer_of_its_address_and_not_often() {
+    let mut puppet = Puppet::responds();
+    let spi = Spi::try_from(0x0bad_cafe).unwrap();
+    let stray = |remote| SaEvent::UnknownSpi { spi, remote };
+    let mut told = Vec::new();
+    for tenth in 0..250 {
+        puppet.event(&stray(elsewhere(1)));
+        puppet.stage.wait(Duration::from_millis(100));
+        if !puppet.stage.sent.is_empty() {
+            let (header, asked) = puppet.receive();
+            let [Payload::Notify(notify)] = &asked[..] else { panic!("{asked:?}") };
+            assert_eq!(notify.notify_type, NotifyType::INVALID_SPI);
+            assert_eq!(notify.data, spi.get().to_be_bytes());
+            puppet.respond(ExchangeType::INFORMATIONAL, header.message_id, &[]);
+            told.push(tenth);
+        }
+    }
+    assert_eq!(told.len(), 3, "in 25 seconds: {told:?}");
+    assert!(told[0] >= 19, "an answer that is under way may explain it");
+    assert_eq!(puppet.stage.node.endpoint.status()[0].children.len(), 1, "and nothing else comes of it");
+}
+
+#[test]
+fn an_spi_from_another_address_or_that_an_sa_has_by_now_is_told_to_nobody() {
+    let mut puppet = Puppet::responds();
+    let inbound = puppet.stage.node.endpoint.status()[0].children[0].inbound;
+    let other = Spi::try_from(0x0bad_cafe).unwrap();
+    for (spi, remote) in [(other, elsewhere(7)), (inbound, elsewhere(1))] {
+        puppet.event(&SaEvent::UnknownSpi { spi, remote });
+        for _ in 0..40 {
+            puppet.stage.wait(Duration::from_millis(100));
+        }
+        assert!(puppet.stage.sent.is_empty());
+    }
+}
+
+#[test]
+fn an_spi_is_told_to_nobody_while_an_sa_is_set_up() {
+    let mut stage = Stage::new(0, peer(0, psk("secret")));
+    stage.take();
+    let spi = Spi::try_from(0x0bad_cafe).unwrap();
+    stage.node.endpoint.handle_event(stage.now, &SaEvent::UnknownSpi { spi, remote: elsewhere(1) });
+    stage.collect();
+    assert!(stage.sent.is_empty());
 }
