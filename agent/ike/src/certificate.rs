@@ -226,8 +226,12 @@ fn check_key_usage(facts: &Facts<'_>) -> Result<(), CertificateError> {
     if signs { Ok(()) } else { Err(CertificateError::KeyUsage) }
 }
 
-/// Tells whether a subject alternative name is the identity. Wildcards name nobody.
+/// Tells whether the subject, or a subject alternative name, is the identity. Wildcards name nobody.
 fn names(facts: &Facts<'_>, identity: &Identity) -> Result<bool, CertificateError> {
+    //= RFC 7296 §3.5: a distinguished name is the subject of the certificate
+    if let Identity::Distinguished(name) = identity {
+        return Ok(facts.subject().as_ref() == Some(name));
+    }
     Ok(facts.names()?.is_some_and(|names| names.general_names.iter().any(|name| is_identity(name, identity))))
 }
 

@@ -6,6 +6,7 @@
 
 pub mod buffer;
 pub mod cp;
+pub(crate) mod dn;
 pub mod header;
 pub mod id;
 pub mod message;

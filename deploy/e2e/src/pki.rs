@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType, SerialNumber,
 };
@@ -38,6 +38,8 @@ pub enum KeyKind {
 pub struct Leaf<'a> {
     /// The host name that it is for.
     pub name: &'a str,
+    /// The organisation, of Switzerland, that stands before the name in the subject; then the subject is all that names the host.
+    pub organisation: Option<&'a str>,
     /// The kind of its key.
     pub kind: KeyKind,
     /// Whether its life has ended.
@@ -52,7 +54,7 @@ impl<'a> Leaf<'a> {
     /// Describes the leaf that is good for a host name.
     #[must_use]
     pub const fn of(name: &'a str) -> Self {
-        Self { name, kind: KeyKind::P256, expired: false, serial: None, padding: 0 }
+        Self { name, organisation: None, kind: KeyKind::P256, expired: false, serial: None, padding: 0 }
     }
 }
 
@@ -116,8 +118,14 @@ impl Pki {
             params.not_after = params.not_before + Duration::minutes(1);
         }
         params.serial_number = leaf.serial.map(SerialNumber::from);
+        params.distinguished_name = DistinguishedName::new();
+        if let Some(organisation) = leaf.organisation {
+            params.distinguished_name.push(DnType::CountryName, "CH");
+            params.distinguished_name.push(DnType::OrganizationName, organisation);
+        } else {
+            params.subject_alt_names = vec![SanType::DnsName(leaf.name.try_into()?)];
+        }
         params.distinguished_name.push(DnType::CommonName, leaf.name);
-        params.subject_alt_names = vec![SanType::DnsName(leaf.name.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 17])];
         params.use_authority_key_identifier_extension = true;

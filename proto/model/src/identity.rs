@@ -1,5 +1,7 @@
 //! Who a node is: the name it is known by, and the identity that IKE and TLS prove.
 
+mod distinguished;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,10 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An IKE identity (RFC 7296 §3.5): an address, an e-mail address or a domain name.
+pub use distinguished::{Attribute, AttributeKind, DistinguishedName};
+
+/// An IKE identity (RFC 7296 §3.5): an address, a distinguished name, an e-mail address, a domain name or a key ID.
 ///
-/// Its text form decides the kind: what parses as an address is one, what holds an `@` is an e-mail address,
-/// anything else must be a domain name. Domain names are kept in lower case.
+/// Its text form decides the kind: what begins with `keyid:` is a key ID, what parses as an address or a distinguished name is
+/// one, what else holds an `@` is an e-mail address, anything else must be a domain name. Domain names are kept in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Identity {
@@ -20,6 +24,10 @@ pub enum Identity {
     Email(String),
     /// `ID_IPV4_ADDR` or `ID_IPV6_ADDR`.
     Address(IpAddr),
+    /// `ID_DER_ASN1_DN`: the subject of the certificate.
+    Distinguished(DistinguishedName),
+    /// `ID_KEY_ID`, the name of a shared secret: 1 to 255 printable ASCII characters, written behind `keyid:`.
+    KeyId(String),
 }
 
 /// A domain name of at most 253 bytes, labels of letters, digits, `-` and `_`, in lower case, without a final dot.
@@ -44,6 +52,12 @@ pub enum NameError {
     /// Not an e-mail address that an IKE identity can carry.
     #[error("\"{0}\" is not an e-mail address")]
     Email(String),
+    /// Not a distinguished name of attributes that are known.
+    #[error("\"{0}\" is not a distinguished name: write it as in C=CH, O=Example, CN=gateway")]
+    Distinguished(String),
+    /// Not a key ID.
+    #[error("\"{0}\" is not a key ID: write 1 to 255 printable ASCII characters behind keyid:")]
+    KeyId(String),
 }
 
 impl Name {
@@ -101,12 +115,25 @@ impl FromStr for Identity {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
+        if let Some(id) = text.strip_prefix(KEY_ID) {
+            let good = (1..=255).contains(&id.len()) && id.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+            return if good { Ok(Self::KeyId(id.to_owned())) } else { Err(NameError::KeyId(text.to_owned())) };
+        }
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        let Some((user, domain)) = text.split_once('@') else {
-            return text.parse().map(Self::Fqdn);
-        };
+        match (text.parse().map(Self::Distinguished), text.split_once('@')) {
+            (Ok(name), _) => Ok(name),
+            (Err(_), Some((user, domain))) => Self::mailbox(text, user, domain),
+            (Err(error), None) if text.contains('=') => Err(error),
+            (Err(_), None) => text.parse().map(Self::Fqdn),
+        }
+    }
+}
+
+impl Identity {
+    /// Makes an e-mail address of its two halves.
+    fn mailbox(text: &str, user: &str, domain: &str) -> Result<Self, NameError> {
         let printable = user.bytes().all(|b| b.is_ascii_graphic());
         if user.is_empty() || !printable || domain.parse::<DomainName>().is_err() {
             return Err(NameError::Email(text.to_owned()));
@@ -121,6 +148,8 @@ impl fmt::Display for Identity {
             Self::Fqdn(name) => name.fmt(f),
             Self::Email(text) => text.fmt(f),
             Self::Address(address) => address.fmt(f),
+            Self::Distinguished(name) => name.fmt(f),
+            Self::KeyId(id) => write!(f, "{KEY_ID}{id}"),
         }
     }
 }
@@ -163,6 +192,9 @@ macro_rules! text_form {
     };
 }
 
+/// What a key ID begins with.
+const KEY_ID: &str = "keyid:";
+
 text_form!(Name);
 text_form!(DomainName);
 
@@ -175,6 +207,12 @@ mod tests {
         assert_eq!("10.0.0.1".parse(), Ok(Identity::Address("10.0.0.1".parse().unwrap())));
         assert_eq!("a@b.example".parse(), Ok(Identity::Email("a@b.example".to_owned())));
         assert_eq!("Left.Example".parse::<Identity>().unwrap().to_string(), "left.example");
+        assert_eq!("a=b@c.example".parse(), Ok(Identity::Email("a=b@c.example".to_owned())));
+        assert_eq!("C=CH, CN=a@b".parse::<Identity>().unwrap().to_string(), "C=CH, CN=a@b");
+        assert_eq!("keyid:group 7".parse(), Ok(Identity::KeyId("group 7".to_owned())));
+        assert_eq!("keyid:group 7".parse::<Identity>().unwrap().to_string(), "keyid:group 7");
+        assert!("keyid:".parse::<Identity>().is_err());
+        assert!("keyid:\u{7}".parse::<Identity>().is_err());
         assert!("".parse::<Identity>().is_err());
         assert!("a b".parse::<Identity>().is_err());
         assert!("@b".parse::<Identity>().is_err());

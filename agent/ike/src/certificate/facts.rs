@@ -1,7 +1,7 @@
 //! What we want to know of a certificate besides what path validation looks at.
 //!
-//! Only these fields are read: names of subjects and contents of other extensions are of no use here, and reading them took
-//! longer than all else of a handshake but its signatures.
+//! Only these fields are read: contents of other extensions are of no use here, and reading them took longer than all else of a
+//! handshake but its signatures. The name of the subject is read where it is the identity.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer, Oid, Tag};
 use x509_parser::certificate::Validity;
@@ -11,12 +11,16 @@ use x509_parser::nom::Parser;
 use x509_parser::oid_registry::{OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME};
 use x509_parser::time::ASN1Time;
 
+use espalier_model::identity::DistinguishedName;
+
 use super::{CertificateError, Issued};
+use crate::wire::dn;
 
 /// Fields of a certificate.
 pub(super) struct Facts<'a> {
     serial: &'a [u8],
     issuer: &'a [u8],
+    subject: &'a [u8],
     /// Unix second from which it is valid, 0 for one before 1970.
     pub(super) not_before: u64,
     /// Unix second until which it is valid, 0 for one before 1970.
@@ -41,7 +45,7 @@ impl<'a> Facts<'a> {
         let issuer = fields.take(Tag::Sequence)?;
         let (rest, validity) = Validity::from_der(fields.0).map_err(|_| CertificateError::Malformed)?;
         fields.0 = rest;
-        let _subject = fields.take(Tag::Sequence)?;
+        let subject = fields.take(Tag::Sequence)?;
         let _key = fields.take(Tag::Sequence)?;
         let mut extensions: &[u8] = &[];
         while !fields.is_empty() {
@@ -51,7 +55,7 @@ impl<'a> Facts<'a> {
             }
         }
         let (not_before, not_after) = (seconds(&validity.not_before), seconds(&validity.not_after));
-        Ok(Self { serial, issuer, not_before, not_after, extensions })
+        Ok(Self { serial, issuer, subject, not_before, not_after, extensions })
     }
 
     /// Returns the serial number in lower-case hexadecimal digits, without leading zeros.
@@ -62,6 +66,11 @@ impl<'a> Facts<'a> {
     /// Returns how a revocation list names it.
     pub(super) fn issued(&self) -> Issued {
         Issued { issuer: self.issuer.to_vec(), serial: self.serial.to_vec() }
+    }
+
+    /// Returns its subject, where that can be configured as an identity.
+    pub(super) fn subject(&self) -> Option<DistinguishedName> {
+        dn::read_parts(self.subject)
     }
 
     /// Returns what its key may be used for, where it says so.

@@ -174,3 +174,49 @@ fn the_inbound_half_stands_before_the_answer_leaves() {
     let at = |kind| puppet.stage.orders.iter().position(|order| *order == kind);
     assert!(at("inbound").unwrap() < at("transmit").unwrap(), "{:?}", puppet.stage.orders);
 }
+
+/// A certificate of a gateway that has no other name than its subject.
+fn issue_to(root: &Authority, parts: [(rcgen::DnType, &str); 3]) -> CertificateIdentity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    parts.into_iter().for_each(|(kind, value)| params.distinguished_name.push(kind, value));
+    let der = params.signed_by(&key, &root.issuer).unwrap().der().to_vec();
+    CertificateIdentity { chain: vec![der], key: SigningKey::from_pkcs8_pem(&key.serialize_pem()).unwrap() }
+}
+
+#[test]
+fn a_gateway_proves_itself_by_the_subject_of_its_certificate() {
+    use rcgen::DnType::{CommonName, CountryName, OrganizationName};
+    let root = Authority::new();
+    let subject = [(CountryName, "CH"), (OrganizationName, "Example Ltd"), (CommonName, "gateway")];
+    for (expected, good) in [
+        ("C=CH, O=Example Ltd, CN=gateway", true),
+        ("c=ch, o=EXAMPLE  ltd, cn=Gateway", true),
+        ("C=CH, O=Example Ltd, CN=other", false),
+        ("C=CH, O=Example Ltd", false),
+        ("CN=gateway, O=Example Ltd, C=CH", false),
+    ] {
+        for (gateway, node_side) in [(1, 0), (0, 1)] {
+            let name: Identity = expected.parse().unwrap();
+            let own = issue_to(&root, subject.clone());
+            let trust = vec![root.der.clone()];
+            let mut nodes = [0, 1].map(|side| node(side, Some(root.issue(&id(side))), trust.clone()));
+            let identity = LocalIdentity { id: name.clone(), certificate: Some(own) };
+            let config = EndpointConfig { identity, trust: trust.clone(), revoked: BTreeSet::new(), keylog: false };
+            nodes[gateway].endpoint.set_identity(Now { instant: Instant::now(), unix: UNIX }, config).unwrap();
+            let mut peers = [0, 1].map(|side| peer(side, Auth::Certificate));
+            peers[node_side].id = name;
+            let mut pair = Pair::new(nodes);
+            pair.configure(peers);
+            pair.drive(|_| 1);
+            if good {
+                pair.assert_up();
+            } else {
+                let why = format!("peer's certificate is not accepted: certificate is not for {expected}");
+                assert!(pair.nodes[node_side].down.contains(&DownReason::Failed(why)), "{expected}");
+                assert!(pair.nodes.iter().all(|node| node.endpoint.status().is_empty()), "{expected}");
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use espalier_model::identity::Identity;
 
-use super::Malformed;
 use super::registry::IdType;
+use super::{Malformed, dn};
 
 /// An identification, kept exactly as it travelled because AUTH covers its bytes (RFC 7296 §2.15).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ impl Identification {
             IdType::IPV6_ADDR => Some(Identity::Address(IpAddr::from(<[u8; 16]>::try_from(data).ok()?))),
             IdType::FQDN => text().filter(|i| matches!(i, Identity::Fqdn(_))),
             IdType::RFC822_ADDR => text().filter(|i| matches!(i, Identity::Email(_))),
+            IdType::KEY_ID => std::str::from_utf8(data).ok().and_then(|id| format!("keyid:{id}").parse().ok()),
+            IdType::DER_ASN1_DN => dn::read(data).map(Identity::Distinguished),
             _ => None,
         }
     }
@@ -68,6 +70,8 @@ impl From<&Identity> for Identification {
             Identity::Email(text) => (IdType::RFC822_ADDR, text.as_bytes().to_vec()),
             Identity::Address(IpAddr::V4(a)) => (IdType::IPV4_ADDR, a.octets().to_vec()),
             Identity::Address(IpAddr::V6(a)) => (IdType::IPV6_ADDR, a.octets().to_vec()),
+            Identity::Distinguished(name) => (IdType::DER_ASN1_DN, dn::emit(name)),
+            Identity::KeyId(id) => (IdType::KEY_ID, id.as_bytes().to_vec()),
         };
         let mut body = vec![id_type.0, 0, 0, 0];
         body.extend(data);

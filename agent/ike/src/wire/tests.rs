@@ -328,14 +328,16 @@ fn a_selector_of_an_unknown_type_or_of_hidden_ports_is_left_out() {
 
 #[test]
 fn an_identity_travels_in_its_own_type() {
-    for text in ["10.0.0.1", "2001:db8::1", "a@b.example", "left.example"] {
+    for text in ["10.0.0.1", "2001:db8::1", "a@b.example", "left.example", "C=CH, CN=left", "keyid:group 7"] {
         let identity: Identity = text.parse().unwrap();
         assert_eq!(Identification::from(&identity).identity(), Some(identity));
     }
     let of = |kind: u8, data: &[u8]| Identification::read(&[&[kind, 1, 2, 3], data].concat()).unwrap();
     assert_eq!(of(2, b"10.0.0.1").identity(), None, "an address is no domain name");
     assert_eq!(of(1, b"10.0.0").identity(), None);
-    assert_eq!(of(11, b"key").identity(), None);
+    assert_eq!(of(11, b"key").identity().unwrap().to_string(), "keyid:key");
+    assert_eq!(of(11, &[0xff]).identity(), None, "a key ID that nobody can write down");
+    assert_eq!(of(9, b"CN=left").identity(), None, "text is no DER");
     assert_eq!(of(2, b"LEFT.example").identity().unwrap().to_string(), "left.example");
     assert_eq!(of(2, b"x").body(), &[2, 1, 2, 3, b'x'], "reserved bytes stay for AUTH");
     assert!(Identification::read(&[2, 0, 0, 0]).is_err());

@@ -7,12 +7,14 @@ use crate::scene::{By, Files, GATEWAY, NODE, Papers, both_roles};
 
 both_roles! {
     a_shared_key => shared_key;
+    a_shared_key_that_is_named_by_a_key_id => key_id;
     ecdsa_p256_through_an_issuing_authority => |by| certificates(by, KeyKind::P256, KeyKind::P256);
     ecdsa_p384 => |by| certificates(by, KeyKind::P384, KeyKind::P384);
     ed25519 => |by| certificates(by, KeyKind::Ed25519, KeyKind::Ed25519);
     rsa_pss => |by| certificates(by, KeyKind::Rsa, KeyKind::Rsa);
     p384_at_the_node_and_ed25519_at_the_gateway => |by| certificates(by, KeyKind::P384, KeyKind::Ed25519);
     rsa_at_the_node_and_p256_at_the_gateway => |by| certificates(by, KeyKind::Rsa, KeyKind::P256);
+    a_gateway_that_is_known_by_its_subject => subject;
 }
 
 /// The how-to to the letter, with the largest packet that fits, and with the end.
@@ -38,6 +40,29 @@ fn certificates(by: By, node: KeyKind, gateway: KeyKind) {
         let shown = log.lines().find(|l| l.contains(&line) && !l.contains("pre-shared")).unwrap_or_default();
         assert!(shown.contains(method(kind)), "{}: {log}", method(kind));
     }
+    assert!(agent.program.terminate().unwrap().success());
+}
+
+/// Old gear names its groups so.
+fn key_id(by: By) {
+    let scene = Files::psk()
+        .plan("gateway.example", "keyid:group 7")
+        .gateway("id = gateway.example", "id = \"keyid:group 7\"")
+        .scene();
+    let mut agent = scene.assert_tunnel(by, &[DEFAULTS, "local-id=group 7"]);
+    assert!(agent.program.terminate().unwrap().success());
+}
+
+/// The gateway's certificate has no name but its subject, of which the plan has the letters otherwise.
+fn subject(by: By) {
+    let pki = Pki::new().unwrap();
+    let gateway = Leaf { organisation: Some("Example Ltd"), ..Leaf::of(GATEWAY) };
+    let scene = Files::certificates(Papers::new(&pki, Leaf::of(NODE), gateway))
+        .plan("id: gateway.example", "id: C=CH, O=Example Ltd, CN=gateway.example")
+        .plan("peer: gateway.example", "peer: c=ch, o=example ltd, cn=gateway.example")
+        .gateway("id = gateway.example", "id = \"C=CH, O=Example Ltd, CN=gateway.example\"")
+        .scene();
+    let mut agent = scene.assert_tunnel(by, &[DEFAULTS, "local-id=C=CH, O=Example Ltd, CN=gateway.example"]);
     assert!(agent.program.terminate().unwrap().success());
 }
 

@@ -53,6 +53,7 @@ fn an_authority_speaks_only_for_the_names_that_it_may() {
             Identity::Fqdn(_) => SanType::DnsName(name.try_into().unwrap()),
             Identity::Email(_) => SanType::Rfc822Name(name.try_into().unwrap()),
             Identity::Address(address) => SanType::IpAddress(address),
+            Identity::Distinguished(_) | Identity::KeyId(_) => unreachable!("no row has one"),
         };
         let chain = [leaf(&authority, |p| p.subject_alt_names = vec![san]), authority.der.clone()];
         let result = check(&root, &chain, name);
@@ -70,6 +71,27 @@ fn a_name_is_checked_against_constraints_even_beside_a_good_one() {
     let chain =
         [leaf(&authority, |p| p.subject_alt_names = vec![dns(NAME), dns("victim.example")]), authority.der.clone()];
     assert!(check(&root, &chain, NAME).is_err());
+}
+
+#[test]
+fn an_authority_that_is_bound_to_directory_names_certifies_no_subject() {
+    let root = root("root", &PKCS_ECDSA_P256_SHA256);
+    let subject = |p: &mut CertificateParams| {
+        p.distinguished_name = rcgen::DistinguishedName::new();
+        p.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+        p.subject_alt_names = vec![];
+    };
+    let certified = |constraints: Option<NameConstraints>| {
+        let authority = below(&root, "bounded", |p| p.name_constraints = constraints);
+        check(&root, &[leaf(&authority, subject), authority.der.clone()], "O=Example").is_ok()
+    };
+    let mut tree = rcgen::DistinguishedName::new();
+    tree.push(rcgen::DnType::OrganizationName, "Example");
+    let trees = vec![GeneralSubtree::DirectoryName(tree)];
+    assert!(certified(None));
+    // Such constraints are not computed, so nothing passes them.
+    assert!(!certified(Some(NameConstraints { permitted_subtrees: trees.clone(), excluded_subtrees: vec![] })));
+    assert!(!certified(Some(NameConstraints { permitted_subtrees: vec![], excluded_subtrees: trees })));
 }
 
 #[test]
