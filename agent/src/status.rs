@@ -66,6 +66,10 @@ pub struct PeerStatus {
     pub id: String,
     /// Whether every SA that the plan wants stands.
     pub up: bool,
+    /// Whether it is away and has to call: its address is not known, or this node gives it addresses, which only the end that
+    /// starts can ask for.
+    #[serde(default)]
+    pub away: bool,
     /// The rules that have no child SA.
     pub missing: Vec<String>,
     /// The underlay path, as `local > remote`; empty without an IKE SA.
@@ -149,10 +153,17 @@ impl Status {
         }
     }
 
-    /// Tells whether all that the plan wants stands. Without a plan the node is not ready; without the controller it may be.
+    /// Tells whether all that this node can bring about stands. Without a plan it is not ready; without the controller it may be,
+    /// and while peers are away that have to call.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.node.is_some() && self.peers.iter().all(|peer| peer.up)
+        self.node.is_some() && self.down().is_empty()
+    }
+
+    /// Returns the peers with which something does not stand, and should.
+    #[must_use]
+    pub fn down(&self) -> Vec<&str> {
+        self.peers.iter().filter(|peer| !peer.up && !peer.away).map(|peer| peer.id.as_str()).collect()
     }
 }
 

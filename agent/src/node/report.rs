@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use espalier_esp::DropReason;
 use espalier_ike::{ChildStatus, IkeStatus};
-use espalier_model::plan::PlannedPeer;
+use espalier_model::plan::{PlannedPeer, VirtualAddresses};
 use espalier_model::sa::SaUsage;
 use espalier_proto::v1::{ChildSa, IkeSa};
 
@@ -90,6 +90,7 @@ impl Node {
         PeerStatus {
             id: peer.id.to_string(),
             up: latest.is_some() && missing.is_empty(),
+            away: latest.is_none() && has_to_call(peer),
             missing,
             path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
             key_exchange: latest.map_or_else(String::new, |sa| sa.key_exchange.clone()),
@@ -121,6 +122,11 @@ impl Node {
             unauthentic: inbound.unauthentic,
         }
     }
+}
+
+/// Tells whether only the peer can start: nobody else knows where it is, or what it wants.
+const fn has_to_call(peer: &PlannedPeer) -> bool {
+    peer.endpoints.is_empty() || matches!(peer.virtual_addresses, Some(VirtualAddresses::Pool(_)))
 }
 
 fn texts(addresses: &[IpAddr]) -> Vec<String> {

@@ -56,7 +56,7 @@ async fn answer(request: Request<Incoming>, asker: &Asker) -> Result<Response<St
         ("/healthz", _) => (StatusCode::OK, plain, "ok\n".to_owned()),
         ("/readyz", Some(status)) if status.is_ready() => (StatusCode::OK, plain, "ready\n".to_owned()),
         ("/readyz", Some(status)) => {
-            let down: Vec<_> = status.peers.iter().filter(|peer| !peer.up).map(|peer| peer.id.as_str()).collect();
+            let down = status.down();
             let text =
                 if down.is_empty() { "no plan yet\n".to_owned() } else { format!("down: {}\n", down.join(", ")) };
             (StatusCode::SERVICE_UNAVAILABLE, plain, text)

@@ -20,8 +20,13 @@ impl Status {
         let gauges = [
             ("peers", "Peers of the plan", count(self.peers.len())),
             ("peers_up", "Peers with all that the plan wants", count(self.peers.iter().filter(|peer| peer.up).count())),
+            (
+                "peers_away",
+                "Peers that have to call, and are away",
+                count(self.peers.iter().filter(|peer| peer.away).count()),
+            ),
             ("child_sas", "Child SA pairs that stand", count(children().count())),
-            ("ready", "1 where all that the plan wants stands", i64::from(self.is_ready())),
+            ("ready", "1 where all that this node can bring about stands", i64::from(self.is_ready())),
             ("controller_connected", "1 where plans come from the controller", connected(self)),
             ("plan_generation", "Generation of the plan that is carried out", generation(self)),
             (

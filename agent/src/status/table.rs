@@ -47,7 +47,11 @@ impl fmt::Display for Status {
 }
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fmt::Result {
-    let state = if peer.up { "up" } else { "DOWN" };
+    let state = match (peer.up, peer.away) {
+        (true, _) => "up",
+        (false, true) => "away",
+        (false, false) => "DOWN",
+    };
     let received: u64 = peer.children.iter().map(|child| child.received.packets).sum();
     let sent: u64 = peer.children.iter().map(|child| child.sent.packets).sum();
     writeln!(
@@ -112,6 +116,7 @@ mod tests {
         let peer = |id: &str, children: Vec<ChildStatus>| PeerStatus {
             id: id.to_owned(),
             up: !children.is_empty(),
+            away: false,
             missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
             key_exchange: "x25519+mlkem768".to_owned(),
@@ -163,5 +168,17 @@ mod tests {
         }
         assert!(text.contains("DOWN") && !text.contains("no_sa"));
         assert!(!status().is_ready());
+        assert_eq!(status().down(), ["c"]);
+    }
+
+    #[test]
+    fn a_peer_that_has_to_call_and_is_away_keeps_no_node_from_being_ready() {
+        let mut status = status();
+        status.peers[1].away = true;
+        assert!(status.is_ready() && status.to_string().contains("c     away"), "{status}");
+        status.peers[0].up = false;
+        assert!(!status.is_ready());
+        let empty = Status { node: None, ..status };
+        assert!(!empty.is_ready(), "without a plan nothing is known to be away");
     }
 }
