@@ -85,4 +85,5 @@ pub(crate) fn own_or_told(by: By, own: &'static str) -> &'static str {
     if by == By::Agent { TOLD } else { own }
 }
 
-const TOLD: &str = "peer refused: AUTHENTICATION_FAILED";
+/// What whoever starts is told of all that concerns the proof of its identity.
+pub(crate) const TOLD: &str = "peer refused: AUTHENTICATION_FAILED";

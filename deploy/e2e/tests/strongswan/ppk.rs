@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use espalier_e2e::agent::with_lifetimes;
 
-use crate::failures::{assert_refused, own_or_told};
+use crate::failures::{TOLD, assert_refused, own_or_told};
 use crate::scene::{By, Files, Papers, assert_nothing_lost, both_roles};
 
 both_roles! {
@@ -23,6 +23,7 @@ both_roles! {
     without_the_key_at_the_gateway_an_agent_that_can_does_without => |by| {
         without(by, optional_at_the_agent(keyless(Files::ppk())));
     };
+    without_the_key_where_the_gateway_has_another_one_and_neither_end_requires_its_own => |by| without(by, apart(by));
     an_agent_that_requires_the_key_refuses_a_gateway_without_one => |by| {
         let reason = match by {
             By::Agent => "ppk ppk-1 is required, but the peer announces none",
@@ -53,6 +54,20 @@ fn a_gateway_that_requires_another_id_is_refused_by_name() {
 fn a_gateway_that_requires_a_key_the_agent_does_not_have_is_refused_by_name() {
     let files = optional_at_the_agent(Files::ppk().gateway("ppk-1", "ppk-2"));
     assert_refused(files, By::Gateway, "the peer requires ppk ppk-2, which is not configured for it");
+}
+
+/// charon demands the id that its connection names of whoever starts, whatever `ppk_required` says.
+#[test]
+fn a_gateway_whose_connection_names_another_id_refuses_even_what_it_does_not_require() {
+    let files = optional_at_the_agent(Files::ppk()).gateway("ppk_required = yes", "ppk_required = no");
+    assert_refused(files.gateway("ppk-1", "ppk-2"), By::Agent, TOLD);
+}
+
+/// Gives the gateway a key of another id. When it is called its connection may not name it.
+fn apart(by: By) -> Files {
+    let named = if by == By::Agent { "" } else { "ppk_id = ppk-2\n    ppk_required = no\n" };
+    let files = Files::ppk().gateway("ppk_id = ppk-1\n    ppk_required = yes\n", named);
+    optional_at_the_agent(files.gateway("id = ppk-1", "id = ppk-2"))
 }
 
 /// Leaves the gateway without any key: charon announces, and finds by their IDs, all that it has secrets for.
