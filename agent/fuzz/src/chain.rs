@@ -34,6 +34,12 @@ impl Chain {
         Self { links, rest: rest.to_vec() }
     }
 
+    /// Returns the payloads, each its type and its body.
+    #[cfg(test)]
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = (PayloadType, &[u8])> {
+        self.links.iter().map(|link| (link.kind, link.body.as_slice()))
+    }
+
     /// Changes it as the fuzzer decides.
     pub(crate) fn mutate(&mut self, input: &mut Input<'_>) {
         for _ in 0..=input.below(8) {

@@ -1,12 +1,13 @@
 //! Who the two ends of every target are, and what they agree on.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use espalier_ike::{Auth, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};
 use espalier_model::identity::{Identity, Name};
-use espalier_model::profile::{AdditionalKeyExchanges, Profile};
+use espalier_model::plan::{AddressFamily, AddressPool, VirtualAddresses};
+use espalier_model::profile::{AdditionalKeyExchanges, Encap, Profile, Protection};
 use espalier_model::sa::{ChildSa, UdpPath};
 use espalier_model::secret::Secret;
 use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
@@ -79,6 +80,33 @@ pub(crate) fn peer(side: usize, profile: &Profile, rules: &[usize]) -> PeerConfi
         virtual_addresses: None,
         children: rules.iter().map(child).collect(),
     }
+}
+
+/// Returns an address that an end may move to.
+pub(crate) fn other(side: usize) -> IpAddr {
+    IpAddr::from([198, 51, 100, u8::try_from(side + 1).unwrap()])
+}
+
+/// Changes what protects a peer's packets.
+pub(crate) fn protect(peer: &mut PeerConfig, protection: Protection) {
+    peer.profile.encap = Encap::Auto;
+    peer.children
+        .iter_mut()
+        .for_each(|child| (child.profile.protection, child.profile.encap) = (protection, Encap::Auto));
+}
+
+/// Has one end give the other addresses.
+pub(crate) fn give_addresses(side: usize, peer: &mut PeerConfig) {
+    let net = |text: &str| vec![TrafficSelector::from_net(Protocol::Any, PortRange::ANY, text.parse().unwrap())];
+    let prefixes = vec!["10.90.0.0/24".parse().unwrap()];
+    let pool = AddressPool { prefixes, dns: vec![other(1)], except: vec![] };
+    let (addresses, local, remote) = if side == 0 {
+        (VirtualAddresses::Request(vec![AddressFamily::Ipv4, AddressFamily::Ipv6]), net("0.0.0.0/0"), selectors(1, 0))
+    } else {
+        (VirtualAddresses::Pool(pool), selectors(1, 0), net("10.90.0.0/24"))
+    };
+    peer.virtual_addresses = Some(addresses);
+    peer.children.iter_mut().for_each(|child| (child.local, child.remote) = (local.clone(), remote.clone()));
 }
 
 /// Returns the postquantum key that both ends have.

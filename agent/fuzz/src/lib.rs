@@ -13,6 +13,7 @@
 pub mod certificates;
 mod chain;
 mod domain;
+pub mod door;
 pub mod exchange;
 mod forge;
 pub mod fragments;
@@ -29,8 +30,9 @@ pub mod seeds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("outer", outer::target),
+    ("door", door::target),
     ("inner", inner::target),
     ("fragments", fragments::target),
     ("certificates", certificates::target),

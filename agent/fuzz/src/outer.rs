@@ -68,7 +68,7 @@ fn strangers(datagram: &[u8]) {
 }
 
 /// Sets the length field of a header right, so that a cut or grown message is looked at.
-fn with_length(data: &[u8]) -> Vec<u8> {
+pub(crate) fn with_length(data: &[u8]) -> Vec<u8> {
     let mut bytes = data.to_vec();
     if let (Some(field), Ok(length)) = (bytes.get_mut(24..28), u32::try_from(data.len())) {
         field.copy_from_slice(&length.to_be_bytes());

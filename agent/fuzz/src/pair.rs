@@ -1,6 +1,7 @@
 //! Two endpoints and the wire between them. What each orders is carried out, and whatever must always hold is checked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use espalier_ike::keymat::IkeSpis;
@@ -76,6 +77,12 @@ impl Pair {
     pub(crate) fn configure(&mut self, side: usize, peers: Vec<PeerConfig>) {
         self.sides[side].peers.clone_from(&peers);
         self.sides[side].endpoint.configure(self.now, peers);
+        self.collect(side);
+    }
+
+    /// Gives an end other addresses.
+    pub(crate) fn move_to(&mut self, side: usize, addresses: Vec<IpAddr>) {
+        self.sides[side].endpoint.set_local_addresses(self.now, addresses);
         self.collect(side);
     }
 

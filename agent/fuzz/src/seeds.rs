@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use espalier_ike::PeerConfig;
 use espalier_ike::wire::{ExchangeType, Header, PayloadType};
+use espalier_model::profile::Protection;
 use espalier_model::sa::SaEvent;
 use espalier_model::suite::{IkeEncryption, KeyExchange};
 
 use crate::pair::Pair;
-use crate::{certificates, domain, forge, plan};
+use crate::{certificates, domain, door, forge, plan};
 
 /// Returns inputs for a target.
 #[must_use]
@@ -20,6 +22,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             exchanges().into_iter().filter_map(|message| message.inner).flat_map(|m| fragments(&m)).collect()
         }
         "certificates" => certificates::seeds(),
+        "door" => door::seeds(),
         "exchange" => schedules(),
         "liar" => lies(),
         "packets" => packets(),
@@ -43,7 +46,44 @@ fn exchanges() -> Vec<Message> {
         (IkeEncryption::ChaCha20Poly1305, false, &[0, 1]),
         (IkeEncryption::Aes256Gcm16, false, &[]),
     ];
-    forms.into_iter().flat_map(|(encryption, contrary, rules)| exchange(encryption, contrary, rules)).collect()
+    let lives = forms.into_iter().flat_map(|(encryption, contrary, rules)| exchange(encryption, contrary, rules));
+    lives.chain(protections().into_iter().flat_map(unusual)).chain(unusual(domain::give_addresses)).collect()
+}
+
+/// Child SAs of AH, and of ESP inside AH.
+fn protections() -> [fn(usize, &mut PeerConfig); 2] {
+    [|_, peer| domain::protect(peer, Protection::Ah), |_, peer| domain::protect(peer, Protection::AhEsp)]
+}
+
+/// A tunnel whose two ends have been changed, and which moves from one address to another and back (RFC 4555).
+fn unusual(change: fn(usize, &mut PeerConfig)) -> Vec<Message> {
+    let encryption = IkeEncryption::Aes256Gcm16;
+    let mut pair = Pair::new(encryption);
+    pair.log = Some(Vec::new());
+    for side in [1, 0] {
+        let mut peer = domain::peer(side, &domain::profile(encryption), &[0]);
+        change(side, &mut peer);
+        pair.configure(side, vec![peer]);
+    }
+    pair.settle(Duration::from_secs(5));
+    assert_eq!(pair.sides[0].ups, 1, "an IKE SA stands");
+    for side in 0..2 {
+        let home = domain::path(side).local.ip();
+        for addresses in [vec![home, domain::other(side)], vec![domain::other(side)], vec![home]] {
+            pair.move_to(side, addresses);
+            pair.settle(Duration::from_secs(3));
+        }
+    }
+    pair.configure(0, vec![]);
+    pair.settle(Duration::from_secs(5));
+    taken(&mut pair)
+}
+
+/// Takes the messages that were sent.
+fn taken(pair: &mut Pair) -> Vec<Message> {
+    let sent = pair.log.take().unwrap_or_default();
+    let read = |datagram: Vec<u8>| Message { inner: inner(pair, &datagram), datagram };
+    sent.into_iter().map(read).collect()
 }
 
 /// One tunnel's life. `contrary` says that the ends prefer different key exchange methods.
@@ -76,9 +116,7 @@ fn exchange(encryption: IkeEncryption, contrary: bool, rules: &[usize]) -> Vec<M
     pair.settle(Duration::from_secs(5));
     pair.configure(0, vec![]);
     pair.settle(Duration::from_secs(5));
-    let sent = pair.log.take().unwrap_or_default();
-    let read = |datagram: Vec<u8>| Message { inner: inner(&pair, &datagram), datagram };
-    sent.into_iter().map(read).collect()
+    taken(&mut pair)
 }
 
 fn inner(pair: &Pair, datagram: &[u8]) -> Option<Vec<u8>> {

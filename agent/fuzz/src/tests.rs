@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use espalier_ike::wire::{NotifyType, PayloadType, ProtocolId};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -87,7 +88,25 @@ macro_rules! targets {
     };
 }
 
-targets! { outer inner fragments certificates exchange liar packets plan }
+targets! { outer door inner fragments certificates exchange liar packets plan }
+
+#[test]
+fn inputs_to_start_from_hold_moves_addresses_and_ah() {
+    let inputs = seeds::of("inner");
+    let count = |wanted: &dyn Fn(PayloadType, &[u8]) -> bool| {
+        let holds = |input: &&Vec<u8>| {
+            let chain = chain::Chain::read(PayloadType(input[0]), &input[1..]);
+            chain.payloads().any(|(kind, body)| wanted(kind, body))
+        };
+        inputs.iter().filter(holds).count()
+    };
+    for told in [NotifyType::UPDATE_SA_ADDRESSES, NotifyType::COOKIE2, NotifyType::ADDITIONAL_IP4_ADDRESS] {
+        let number = told.0.to_be_bytes();
+        assert!(count(&|kind, body| kind == PayloadType::NOTIFY && body[2..4] == number) > 0, "{told:?}");
+    }
+    assert!(count(&|kind, _| kind == PayloadType::CP) >= 2, "a request and its answer");
+    assert!(count(&|kind, body| kind == PayloadType::SA && body[5] == ProtocolId::AH.0) >= 4, "alone and around ESP");
+}
 
 #[test]
 fn the_corpora_stay_small() {
