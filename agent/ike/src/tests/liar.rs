@@ -1,20 +1,19 @@
-//! A scripted peer: it does all that the handshake demands, and whatever else a test wants of it.
+//! A scripted peer of a whole pair: it does all that the handshake demands, and whatever else a test wants of it. For one endpoint
+//! alone there is the puppet, whose first exchange it has.
 
 use espalier_crypto::KeyShare;
-use espalier_model::suite::{IkeEncryption, Prf};
 
+use super::puppet::{First, key_share};
 use super::*;
-use crate::auth::{HashAlgorithms, SignedOctets};
-use crate::content::Content;
-use crate::keymat::{self, AuthKeys, IkeSpis, Nonces};
+use crate::auth::HashAlgorithms;
+use crate::keymat::IkeSpis;
 use crate::wire::proposal::{self, ChildExchange};
 use crate::wire::sk::{OpeningKey, SealingKey};
 use crate::wire::{
-    ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchangeData, Message, Nonce, Notify, NotifyType, Payload,
-    PayloadType, SpiField,
+    ExchangeType, Flags, Header, IkeSpi, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, SpiField,
 };
 
-pub(super) const SECRET: &[u8] = b"secret";
+pub(super) use super::puppet::nonce;
 
 /// The scripted end of an SA whose other end is a real endpoint.
 pub(super) struct Liar {
@@ -22,10 +21,7 @@ pub(super) struct Liar {
     pub(super) initiator: bool,
     pub(super) sealing: SealingKey,
     opening: OpeningKey,
-    nonces: Nonces,
-    auth: AuthKeys,
-    /// Our `IKE_SA_INIT` message.
-    sent: Vec<u8>,
+    first: First,
 }
 
 /// Where the scripted end of side 0 speaks from.
@@ -51,10 +47,6 @@ pub(super) fn initiator() -> Pair {
 
 pub(super) fn notify(kind: NotifyType, data: &[u8]) -> Payload {
     Payload::Notify(Notify::new(kind, data.to_vec()))
-}
-
-pub(super) fn nonce(byte: u8) -> Nonce {
-    Nonce::new(vec![byte; 32]).unwrap()
 }
 
 /// The payloads of a usual first message with a share.
@@ -85,57 +77,25 @@ pub(super) fn first(spi: u64, payloads: Vec<Payload>) -> Vec<u8> {
 impl Liar {
     /// Opens an SA with the endpoint of side 1, as far as `IKE_SA_INIT`.
     pub(super) fn opens(pair: &mut Pair) -> Self {
-        let share = KeyShare::generate(KeyExchange::X25519).unwrap();
+        let share = key_share();
         let sent = first(0x1111, hello(&share));
         pair.deliver(1, path(), &sent);
         let (_, _, answer) = pair.wire.pop().expect("a first message is answered");
         let message = Message::parse(&answer).unwrap();
-        let spis = IkeSpis { initiator: IkeSpi(0x1111), responder: message.header.responder_spi };
-        let content = Content::read(message.payloads).unwrap();
-        let (theirs, public) = (content.nonce, content.key_exchange.map(|value| value.data));
-        let shared = share.agree(&public.unwrap()).unwrap();
-        let nonces = Nonces { initiator: nonce(7), responder: theirs.unwrap() };
-        Self::new(spis, true, nonces, &shared, sent)
+        Self::new(First::agree(message, sent, answer, nonce(7), share), true)
     }
 
     /// Answers the first message of the endpoint of side 0, which is on the wire.
     pub(super) fn answers(pair: &mut Pair) -> Self {
         let (_, path, request) = pair.wire.remove(0);
-        let message = Message::parse(&request).unwrap();
-        let spis = IkeSpis { initiator: message.header.initiator_spi, responder: IkeSpi(0x2222) };
-        let content = Content::read(message.payloads).unwrap();
-        let (theirs, public) = (content.nonce, content.key_exchange.map(|value| value.data));
-        let (own, shared) = KeyShare::respond(KeyExchange::X25519, &public.unwrap()).unwrap();
-        let suite = proposal::choose_ike(&profile(), &proposal::offer_ike(&profile(), SpiField::None)).unwrap().suite;
-        let payloads = vec![
-            Payload::SecurityAssociation(vec![suite.answer(1, SpiField::None)]),
-            Payload::KeyExchange(KeyExchangeData { method: proposal::key_exchange_id(KeyExchange::X25519), data: own }),
-            Payload::Nonce(nonce(9)),
-            notify(NotifyType::NAT_DETECTION_SOURCE_IP, &[0; 20]),
-            notify(NotifyType::NAT_DETECTION_DESTINATION_IP, &[0; 20]),
-        ];
-        let flags = Flags { initiator: false, response: true };
-        let header = Header { responder_spi: spis.responder, flags, ..message.header };
-        let sent = Message { header, payloads }.emit().unwrap();
-        let nonces = Nonces { initiator: theirs.unwrap(), responder: nonce(9) };
-        pair.deliver(0, UdpPath { local: path.remote, remote: path.local }, &sent);
-        Self::new(spis, false, nonces, &shared, sent)
+        let first = First::answers(Message::parse(&request).unwrap(), request, &[]);
+        pair.deliver(0, UdpPath { local: path.remote, remote: path.local }, &first.response);
+        Self::new(first, false)
     }
 
-    fn new(spis: IkeSpis, initiator: bool, nonces: Nonces, shared: &Secret, sent: Vec<u8>) -> Self {
-        let encryption = IkeEncryption::Aes256Gcm16;
-        let (keys, auth) = keymat::initial(Prf::HmacSha384, encryption, shared, &nonces, spis).unwrap();
-        let (i, r) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
-        let (seals, opens) = if initiator { (i, r) } else { (r, i) };
-        Self {
-            spis,
-            initiator,
-            sealing: SealingKey::new(encryption, seals.0, seals.1).unwrap(),
-            opening: OpeningKey::new(encryption, opens.0, opens.1).unwrap(),
-            nonces,
-            auth,
-            sent,
-        }
+    fn new(first: First, initiator: bool) -> Self {
+        let (sealing, opening) = first.sealing(initiator);
+        Self { spis: first.spis, initiator, sealing, opening, first }
     }
 
     /// The payloads of a right `IKE_AUTH` message that asks for, or gives, a child SA.
@@ -145,20 +105,11 @@ impl Liar {
 
     /// The same in another's name.
     pub(super) fn proof_as(&self, name: &Identity) -> Vec<Payload> {
-        let identification = Identification::from(name);
-        let (sk_p, other) = if self.initiator {
-            (&self.auth.sk_pi, &self.nonces.responder)
-        } else {
-            (&self.auth.sk_pr, &self.nonces.initiator)
-        };
-        let octets = SignedOctets::new(self.auth.prf, sk_p, &self.sent, other, &identification);
-        let proof = octets.authenticate(self.auth.prf, &Secret::from(SECRET));
+        let [identification, auth] = self.first.proof(self.initiator, name);
         let spi = espalier_model::sa::Spi::try_from(0x1234).unwrap();
-        let own =
-            if self.initiator { Payload::IdInitiator(identification) } else { Payload::IdResponder(identification) };
         vec![
-            own,
-            Payload::Authentication(proof),
+            identification,
+            auth,
             Payload::SecurityAssociation(proposal::offer_child(&profile(), ChildExchange::Auth, spi)),
             Payload::SelectorsInitiator(selectors(0)),
             Payload::SelectorsResponder(selectors(1)),
@@ -214,8 +165,7 @@ impl Liar {
 
 /// Returns the notifications of a message.
 pub(super) fn notifies(message: &Message) -> Vec<NotifyType> {
-    let kind = |payload: &Payload| if let Payload::Notify(notify) = payload { Some(notify.notify_type) } else { None };
-    message.payloads.iter().filter_map(kind).collect()
+    puppet::notifies(&message.payloads)
 }
 
 #[test]

@@ -38,14 +38,14 @@ pub(super) struct Puppet {
     pub(super) next: u32,
 }
 
-/// What the puppet has of the first exchange.
+/// What a scripted peer has of the first exchange.
 pub(super) struct First {
     keys: keymat::IkeKeys,
     auth: AuthKeys,
-    spis: IkeSpis,
+    pub(super) spis: IkeSpis,
     nonces: Nonces,
     request: Vec<u8>,
-    response: Vec<u8>,
+    pub(super) response: Vec<u8>,
 }
 
 impl Stage {
@@ -195,14 +195,11 @@ impl Puppet {
         stage.deliver(&request);
         let (message, response) = stage.take_message();
         let first = First::agree(message, request, response, ni, share);
-        let id = Identification::from(&id(0));
-        let nonce = &first.nonces.responder;
-        let octets = SignedOctets::new(first.auth.prf, &first.auth.sk_pi, &first.request, nonce, &id);
-        let auth = octets.authenticate(first.auth.prf, &Secret::from(&b"secret"[..]));
+        let [identification, auth] = first.proof(true, &id(0));
         let spi = espalier_model::sa::Spi::try_from(0x5000).unwrap();
         let payloads = vec![
-            Payload::IdInitiator(id),
-            Payload::Authentication(auth),
+            identification,
+            auth,
             Payload::SecurityAssociation(proposal::offer_child(&profile(), ChildExchange::Auth, spi)),
             Payload::SelectorsInitiator(selectors(0)),
             Payload::SelectorsResponder(selectors(1)),
@@ -235,26 +232,7 @@ impl Puppet {
     /// The same, with more in the answer.
     pub(super) fn called_by_and_says(mut stage: Stage, more: &[Payload]) -> (Self, First, Vec<Payload>) {
         let (message, request) = stage.take_message();
-        let spis = IkeSpis { initiator: message.header.initiator_spi, responder: IkeSpi(0x4321) };
-        let content = Content::read(message.payloads).unwrap();
-        let chosen = proposal::choose_ike(&profile(), &content.proposals.unwrap()).unwrap();
-        let method = chosen.suite.key_exchange;
-        let (public, shared) = KeyShare::respond(method, &content.key_exchange.unwrap().data).unwrap();
-        let nonces = Nonces { initiator: content.nonce.unwrap(), responder: nonce(9) };
-        let mut payloads = vec![
-            Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, SpiField::None)]),
-            Payload::KeyExchange(KeyExchangeData { method: proposal::key_exchange_id(method), data: public }),
-            Payload::Nonce(nonces.responder.clone()),
-            Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, vec![1; 20])),
-            Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, vec![2; 20])),
-            Payload::Notify(HashAlgorithms::announce()),
-        ];
-        payloads.extend_from_slice(more);
-        let flags = Flags { initiator: false, response: true };
-        let header = Header { responder_spi: spis.responder, flags, ..message.header };
-        let response = Message { header, payloads }.emit().unwrap();
-        let (keys, auth) = keymat::initial(chosen.suite.prf, chosen.suite.encryption, &shared, &nonces, spis).unwrap();
-        let first = First { keys, auth, spis, nonces, request, response };
+        let first = First::answers(message, request, more);
         stage.deliver(&first.response);
         let mut puppet = Self::new(stage, &first, false, 0);
         let (header, asked) = puppet.receive();
@@ -264,11 +242,7 @@ impl Puppet {
 
     /// Answers `IKE_AUTH`: proves itself, and agrees to what it was asked for.
     pub(super) fn answer_auth_with(&mut self, first: &First, asked: &[Payload], errors: &[NotifyType]) {
-        let id = Identification::from(&id(1));
-        let octets =
-            SignedOctets::new(first.auth.prf, &first.auth.sk_pr, &first.response, &first.nonces.initiator, &id);
-        let auth = octets.authenticate(first.auth.prf, &Secret::from(&b"secret"[..]));
-        let mut payloads = vec![Payload::IdResponder(id), Payload::Authentication(auth)];
+        let mut payloads = first.proof(false, &id(1)).to_vec();
         for payload in asked {
             match payload {
                 Payload::SecurityAssociation(offer) => {
@@ -294,11 +268,7 @@ impl Puppet {
     }
 
     fn new(stage: Stage, first: &First, initiator: bool, next: u32) -> Self {
-        let keys = &first.keys;
-        let (ours, theirs) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
-        let (ours, theirs) = if initiator { (ours, theirs) } else { (theirs, ours) };
-        let seal = SealingKey::new(keys.encryption, ours.0, ours.1).unwrap();
-        let open = OpeningKey::new(keys.encryption, theirs.0, theirs.1).unwrap();
+        let (seal, open) = first.sealing(initiator);
         Self { stage, spis: first.spis, initiator, seal, open, next }
     }
 
@@ -352,7 +322,32 @@ impl Puppet {
 }
 
 impl First {
-    fn agree(message: Message, request: Vec<u8>, response: Vec<u8>, ni: Nonce, share: KeyShare) -> Self {
+    /// Answers a first message, and says more than it has to.
+    pub(super) fn answers(message: Message, request: Vec<u8>, more: &[Payload]) -> Self {
+        let spis = IkeSpis { initiator: message.header.initiator_spi, responder: IkeSpi(0x4321) };
+        let content = Content::read(message.payloads).unwrap();
+        let chosen = proposal::choose_ike(&profile(), &content.proposals.unwrap()).unwrap();
+        let method = chosen.suite.key_exchange;
+        let (public, shared) = KeyShare::respond(method, &content.key_exchange.unwrap().data).unwrap();
+        let nonces = Nonces { initiator: content.nonce.unwrap(), responder: nonce(9) };
+        let mut payloads = vec![
+            Payload::SecurityAssociation(vec![chosen.suite.answer(chosen.number, SpiField::None)]),
+            Payload::KeyExchange(KeyExchangeData { method: proposal::key_exchange_id(method), data: public }),
+            Payload::Nonce(nonces.responder.clone()),
+            Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, vec![1; 20])),
+            Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_DESTINATION_IP, vec![2; 20])),
+            Payload::Notify(HashAlgorithms::announce()),
+        ];
+        payloads.extend_from_slice(more);
+        let flags = Flags { initiator: false, response: true };
+        let header = Header { responder_spi: spis.responder, flags, ..message.header };
+        let response = Message { header, payloads }.emit().unwrap();
+        let (keys, auth) = keymat::initial(chosen.suite.prf, chosen.suite.encryption, &shared, &nonces, spis).unwrap();
+        Self { keys, auth, spis, nonces, request, response }
+    }
+
+    /// Reads the answer to a first message.
+    pub(super) fn agree(message: Message, request: Vec<u8>, response: Vec<u8>, ni: Nonce, share: KeyShare) -> Self {
         let spis = IkeSpis { initiator: message.header.initiator_spi, responder: message.header.responder_spi };
         let content = Content::read(message.payloads).unwrap();
         let suite = proposal::accept_ike(&profile(), &content.proposals.unwrap()).unwrap().suite;
@@ -361,4 +356,29 @@ impl First {
         let (keys, auth) = keymat::initial(suite.prf, suite.encryption, &shared, &nonces, spis).unwrap();
         Self { keys, auth, spis, nonces, request, response }
     }
+
+    /// Returns what proves to the other end that this one, which is or is not the initiator, has a name.
+    pub(super) fn proof(&self, initiator: bool, name: &Identity) -> [Payload; 2] {
+        let id = Identification::from(name);
+        let (sk_p, sent, nonce) = if initiator {
+            (&self.auth.sk_pi, &self.request, &self.nonces.responder)
+        } else {
+            (&self.auth.sk_pr, &self.response, &self.nonces.initiator)
+        };
+        let octets = SignedOctets::new(self.auth.prf, sk_p, sent, nonce, &id);
+        let auth = Payload::Authentication(octets.authenticate(self.auth.prf, &Secret::from(SECRET)));
+        [if initiator { Payload::IdInitiator(id) } else { Payload::IdResponder(id) }, auth]
+    }
+
+    /// Returns what seals messages of one end, and opens those of the other.
+    pub(super) fn sealing(&self, initiator: bool) -> (SealingKey, OpeningKey) {
+        let keys = &self.keys;
+        let (ours, theirs) = ((&keys.sk_ei, &keys.sk_ai), (&keys.sk_er, &keys.sk_ar));
+        let (ours, theirs) = if initiator { (ours, theirs) } else { (theirs, ours) };
+        let seal = SealingKey::new(keys.encryption, ours.0, ours.1).unwrap();
+        (seal, OpeningKey::new(keys.encryption, theirs.0, theirs.1).unwrap())
+    }
 }
+
+/// What both ends have in common.
+const SECRET: &[u8] = b"secret";
