@@ -1,6 +1,5 @@
 //! The seam between IKE and packets. Its shape carries the no-loss rule of RFC 7296 §2.8: inbound stands before the peer may use it.
 
-pub mod carries;
 pub mod userspace;
 
 use std::future::Future;
@@ -47,7 +46,13 @@ pub trait DataPlane {
 /// An SA that the data plane cannot take.
 #[derive(Debug, Error)]
 pub enum DataPlaneError {
-    /// Its keys do not fit its suite, or its form is not carried.
+    /// Its keys do not fit its suite, or it has a form that does not exist.
     #[error(transparent)]
     Sa(#[from] SaError),
+    /// It needs sockets that the system refuses.
+    #[error(transparent)]
+    Sockets(#[from] espalier_sys::Error),
+    /// It needs a thread that the system refuses.
+    #[error("no thread for raw sockets")]
+    Thread(#[source] std::io::Error),
 }

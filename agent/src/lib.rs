@@ -6,6 +6,7 @@ pub mod dataplane;
 pub mod door;
 pub mod driver;
 pub mod identity;
+mod mtu;
 pub mod network;
 mod node;
 pub mod reconcile;

@@ -5,17 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use espalier_esp::inner_mtu;
 use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
-use espalier_model::suite::EspSuite;
 use espalier_sys::guard::{Exemption, Guard, GuardSpec, Side, Transport};
 use espalier_sys::netlink::{Netlink, Route, Rule, Target};
 use espalier_sys::tun::Tun;
 use ipnet::IpNet;
 
 use crate::addresses::Addresses;
-use crate::reconcile;
+use crate::{mtu, reconcile};
 
 /// The agent's interface.
 pub const INTERFACE: &str = "espalier0";
@@ -24,16 +22,19 @@ pub const MARK: u32 = 0x4553_5000;
 const TABLE: u32 = 4500;
 const MAIN: u32 = 254;
 const PRIORITY: u32 = 100;
-const SSH_PRIORITY: u32 = 99;
+/// Of what stays out of the tunnel whatever the plan protects.
+const OUTSIDE_PRIORITY: u32 = 99;
 /// Behind the tunnel's own routes: what has no tunnel is refused, not sent in the clear.
 const LAST_METRIC: u32 = 4_000_000;
 const TUNNEL_METRIC: u32 = 100;
 const SSH: u16 = 22;
+const IKE: [u16; 2] = [500, 4500];
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ESP: u8 = 50;
+const AH: u8 = 51;
 /// Small packets at 200,000 a second fill it in 10 ms, some turns of the scheduler; TCP limits itself before.
 const WAITING_FRAMES: u32 = 2_000;
-/// The smallest underlay in common use; every path carries it or fragments IKE.
-const UNDERLAY_MTU: u16 = 1500;
 
 /// What the agent holds of the node's network.
 pub struct Network {
@@ -123,7 +124,7 @@ impl Network {
 
     /// Makes room for the suite with the largest overhead that a peer may choose.
     fn give_mtu(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-        let mtu = largest_inner(plan);
+        let mtu = mtu::longest_inner(plan);
         if mtu != self.mtu {
             netlink.set_mtu(self.index, u32::from(mtu))?;
             self.mtu = mtu;
@@ -158,7 +159,10 @@ impl Network {
     fn route(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
         let own = plan.node.addresses.iter().map(IpNet::addr);
         let source = |destination: &IpNet| {
-            let given = self.virtual_addresses.source(plan, destination);
+            // In transport mode both ends are those of the path.
+            let end = reconcile::in_transport_mode(plan).find(|rule| rule.remote.contains(destination));
+            let end = end.and_then(|rule| rule.local.first().map(IpNet::addr));
+            let given = end.or_else(|| self.virtual_addresses.source(plan, destination));
             given.or_else(|| own.clone().find(|a| a.is_ipv4() == destination.addr().is_ipv4()))
         };
         let wanted: BTreeMap<_, _> = reconcile::protected(plan).into_iter().map(|net| (net, source(&net))).collect();
@@ -180,14 +184,6 @@ impl Network {
     }
 }
 
-/// Returns the largest inner packet that fits into the underlay with every suite that a rule may use.
-fn largest_inner(plan: &NodePlan) -> u16 {
-    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
-    let suites = plan.rules.iter().filter_map(|rule| plan.profile(&rule.profile)).flat_map(|profile| profile.esp);
-    let least = suites.map(|suite| inner_mtu(suite, UNDERLAY_MTU, ipv4)).min();
-    least.unwrap_or_else(|| inner_mtu(EspSuite::Aes256Gcm16, UNDERLAY_MTU, ipv4))
-}
-
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.
 fn fence(
     netlink: &mut Netlink,
@@ -202,7 +198,7 @@ fn fence(
         let (destination, target) = (*destination, Target::Unreachable);
         netlink.replace_route(&Route { destination, table: TABLE, metric: LAST_METRIC, target, source: None })?;
     }
-    keep_ssh_out(netlink, plan)?;
+    keep_outside(netlink, plan)?;
     let standing = netlink.routes(TABLE)?;
     for route in standing.iter().filter(|r| r.metric == LAST_METRIC && !guarded.contains(&r.destination)) {
         netlink.delete_route(route)?;
@@ -211,18 +207,27 @@ fn fence(
 }
 
 /// Keeps answers of SSH at the underlay addresses out of the tunnel: no policy locks an administrator out.
-fn keep_ssh_out(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-    let rule = |address: &IpAddr| Rule {
+///
+/// In transport mode the tunnel's own packets have addresses that are protected. What comes of them is asked for its way back where
+/// a node checks sources (RFC 3704), and that is not the tunnel.
+fn keep_outside(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+    let rule = |address: &IpAddr, protocol| Rule {
         from: Some(IpNet::from(*address)),
-        protocol: Some(TCP),
-        source_ports: Some(SSH..=SSH),
-        ..Rule::new(address.is_ipv6(), SSH_PRIORITY, MAIN)
+        protocol: Some(protocol),
+        ..Rule::new(address.is_ipv6(), OUTSIDE_PRIORITY, MAIN)
     };
-    let wanted: Vec<_> = plan.node.endpoints.iter().map(rule).collect();
+    let mut wanted = Vec::new();
+    for address in &plan.node.endpoints {
+        wanted.push(Rule { source_ports: Some(SSH..=SSH), ..rule(address, TCP) });
+        if reconcile::in_transport_mode(plan).any(|rule| rule.local.contains(&IpNet::from(*address))) {
+            wanted.extend([ESP, AH].map(|protocol| rule(address, protocol)));
+            wanted.extend(IKE.map(|port| Rule { destination_ports: Some(port..=port), ..rule(address, UDP) }));
+        }
+    }
     for rule in &wanted {
         netlink.add_rule(rule)?;
     }
-    for rule in netlink.rules(MAIN)?.iter().filter(|rule| rule.priority == SSH_PRIORITY && !wanted.contains(rule)) {
+    for rule in netlink.rules(MAIN)?.iter().filter(|rule| rule.priority == OUTSIDE_PRIORITY && !wanted.contains(rule)) {
         netlink.delete_rule(rule)?;
     }
     Ok(())
@@ -234,8 +239,8 @@ fn keep_ssh_out(netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_s
 /// What the kernel refused.
 pub fn leave() -> Result<(), espalier_sys::Error> {
     let mut netlink = Netlink::open()?;
-    let ssh = netlink.rules(MAIN)?.into_iter().filter(|rule| rule.priority == SSH_PRIORITY);
-    for rule in netlink.rules(TABLE)?.into_iter().chain(ssh) {
+    let outside = netlink.rules(MAIN)?.into_iter().filter(|rule| rule.priority == OUTSIDE_PRIORITY);
+    for rule in netlink.rules(TABLE)?.into_iter().chain(outside) {
         netlink.delete_rule(&rule)?;
     }
     for route in netlink.routes(TABLE)? {

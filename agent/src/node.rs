@@ -281,6 +281,6 @@ pub(crate) fn now() -> Now {
 
 fn report(id: ChildId, half: &str, result: Result<(), DataPlaneError>) {
     if let Err(error) = result {
-        tracing::error!(child = ?id, half, %error, "SA not installed");
+        tracing::error!(child = ?id, half, error = crate::error_chain(&error), "SA not installed");
     }
 }

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use espalier_ike::certificate::RevocationLists;
 use espalier_ike::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, PeerConfig, Ppk};
-use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk, VirtualAddresses};
+use espalier_model::plan::{Action, NodePlan, PeerAuth, PlanError, PlannedPeer, PlannedPpk, Rule, VirtualAddresses};
+use espalier_model::profile::Mode;
 use espalier_model::revocation::Revocation;
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::dataplane::carries::{self, Uncarried};
 use crate::identity::{self, IdentityError};
 
 /// A plan that cannot be carried out.
@@ -19,9 +19,6 @@ pub enum ReconcileError {
     /// It contradicts itself.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// It wants a form of packets that the data plane does not carry.
-    #[error(transparent)]
-    Uncarried(#[from] Uncarried),
     /// A file that it names cannot serve.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -77,9 +74,8 @@ pub fn certificate(plan: &NodePlan) -> Result<Option<CertificateIdentity>, Recon
 /// Builds the peers with the child SAs that the rules demand.
 ///
 /// # Errors
-/// A shared secret that cannot be read, a profile that is not there, or a form of packets that the data plane does not carry.
+/// A shared secret that cannot be read, or a profile that is not there.
 pub fn peers(plan: &NodePlan) -> Result<Vec<PeerConfig>, ReconcileError> {
-    carries::check(plan)?;
     plan.peers.iter().map(|peer| peer_config(plan, peer)).collect()
 }
 
@@ -88,6 +84,12 @@ pub fn peers(plan: &NodePlan) -> Result<Vec<PeerConfig>, ReconcileError> {
 pub fn protected(plan: &NodePlan) -> BTreeSet<IpNet> {
     let protect = plan.rules.iter().filter(|rule| rule.action == Action::Protect);
     protect.flat_map(|rule| rule.remote.iter().map(IpNet::trunc)).collect()
+}
+
+/// Returns the protect rules between the two ends of a path themselves.
+pub(crate) fn in_transport_mode(plan: &NodePlan) -> impl Iterator<Item = &Rule> {
+    let transport = |rule: &&Rule| plan.profile(&rule.profile).is_some_and(|profile| profile.mode == Mode::Transport);
+    plan.rules.iter().filter(|rule| rule.action == Action::Protect).filter(transport)
 }
 
 fn peer_config(plan: &NodePlan, peer: &PlannedPeer) -> Result<PeerConfig, ReconcileError> {

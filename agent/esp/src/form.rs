@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use espalier_crypto::CryptoError;
 use espalier_model::profile::Mode;
-use espalier_model::sa::{ChildSa, Encapsulation, Form, OriginalAddresses, Transform};
+use espalier_model::sa::{ChildSa, Encapsulation, Form, OriginalAddresses};
 use thiserror::Error;
 
 use crate::ip::protocol;
@@ -21,15 +21,6 @@ pub enum SaError {
     /// Two families of addresses at the ends of one path.
     #[error("the ends of the path are not of one family")]
     Family,
-    /// AH is not carried.
-    #[error("AH is not carried in user space")]
-    Ah,
-    /// Transport mode is not carried.
-    #[error("transport mode is not carried in user space")]
-    Transport,
-    /// ESP outside UDP is not carried.
-    #[error("ESP outside UDP is not carried in user space")]
-    Unencapsulated,
 }
 
 /// How the packets of an SA are handed to the system, and taken from it.
@@ -59,19 +50,6 @@ impl Carriage {
             (Encapsulation::Ip, None, Mode::Tunnel) => Self::Payload,
             (Encapsulation::Ip, ..) => Self::Packet,
         }
-    }
-}
-
-/// Refuses an SA of another form than ESP in tunnel mode inside UDP, for a driver that has no sockets for others.
-///
-/// # Errors
-/// What its form has that is not carried.
-pub fn only_udp_tunnel(sa: &ChildSa) -> Result<(), SaError> {
-    match (&sa.transform, sa.mode, sa.encapsulation) {
-        (Transform::Ah(_) | Transform::AhEsp { .. }, ..) => Err(SaError::Ah),
-        (_, Mode::Transport, _) => Err(SaError::Transport),
-        (_, _, Encapsulation::Ip) => Err(SaError::Unencapsulated),
-        (Transform::Esp(_), Mode::Tunnel, Encapsulation::Udp) => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::ah::AhTransform;
 use crate::flow::{BadPacket, whole};
-use crate::form::{SaError, Shape};
+use crate::form::{Carriage, SaError, Shape};
 use crate::ip::{self, protocol};
 use crate::limits::Use;
 use crate::replay::ReplayWindow;
@@ -49,7 +49,7 @@ struct Receiving<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened<'p> {
     /// The packet as its sender had it, without padding.
-    pub packet: &'p [u8],
+    pub packet: &'p mut [u8],
     /// Its flow: the source is the peer's side.
     pub flow: Flow,
     /// Its sequence number is the highest so far: its outer source may be believed as the peer's address.
@@ -145,12 +145,13 @@ impl Inbound {
         }
         let newest = self.commit(&half.window, number)?;
         let padded = strip(parts.text);
-        let soft = self.used.add(1, padded.map_or(0, <[u8]>::len));
-        let (flow, length) = whole(padded?).map_err(OpenError::Inner)?;
+        let soft = self.used.add(1, *padded.as_ref().unwrap_or(&0));
+        let inner = parts.text.get_mut(..padded?).ok_or(OpenError::Trailer)?;
+        let (flow, length) = whole(inner).map_err(OpenError::Inner)?;
         if !self.carries(&flow) {
             return Err(OpenError::Selector);
         }
-        let packet = padded?.get(..length).ok_or(OpenError::Inner(BadPacket::Short))?;
+        let packet = inner.get_mut(..length).ok_or(OpenError::Inner(BadPacket::Short))?;
         Ok(Opened { packet, flow, newest, soft })
     }
 
@@ -176,6 +177,18 @@ impl Inbound {
     /// Lets the next packet report that the SA is in use.
     pub fn not_reported(&self) {
         self.reported.store(false, Relaxed);
+    }
+
+    /// Tells whether [`Self::open`] opens its packets; [`Self::open_packet`] opens those of every form.
+    #[must_use]
+    pub fn opens_in_place(&self) -> bool {
+        self.shape.is_plain_tunnel()
+    }
+
+    /// Returns how its packets are taken from the system.
+    #[must_use]
+    pub const fn carriage(&self) -> Carriage {
+        self.shape.carriage
     }
 
     /// Returns the pair it belongs to.
@@ -264,11 +277,11 @@ impl fmt::Debug for Inbound {
     }
 }
 
-/// Takes off padding, pad length and next header: what stays is an inner packet with what hides its length.
-fn strip(text: &[u8]) -> Result<&[u8], OpenError> {
+/// Returns the length without padding, pad length and next header: of an inner packet with what hides its length.
+fn strip(text: &[u8]) -> Result<usize, OpenError> {
     let (inner, next) = strip_padding(text)?;
     match (next, ip::version(inner)) {
-        (protocol::IPV4, Some(4)) | (protocol::IPV6, Some(6)) => Ok(inner),
+        (protocol::IPV4, Some(4)) | (protocol::IPV6, Some(6)) => Ok(inner.len()),
         (protocol::NONE, _) => Err(OpenError::Dummy),
         _ => Err(OpenError::Trailer),
     }

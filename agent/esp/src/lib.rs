@@ -20,6 +20,7 @@ mod mss;
 pub mod offload;
 mod outbound;
 mod outer;
+mod outermost;
 mod padding;
 mod replay;
 mod room;
@@ -31,7 +32,7 @@ mod transport;
 
 pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
-pub use form::{Carriage, SaError, only_udp_tunnel};
+pub use form::{Carriage, SaError};
 pub use icmp::{MOST_TOO_BIG, too_big};
 pub use inbound::{Inbound, OpenError, Opened};
 pub use mss::clamp_mss;
@@ -40,6 +41,7 @@ pub use outer::{
     CongestionLost, DontFragment, Dscp, Ecn, OuterFields, OuterRules, give_back, restore_header, restored_len,
     traffic_class,
 };
+pub use outermost::Outermost;
 pub use padding::Padding;
 pub use replay::ReplayWindow;
 pub use room::longest_packet;

@@ -19,7 +19,7 @@ use crate::ah::AhTransform;
 use crate::form::{Carriage, SaError, Shape};
 use crate::ip::{self, protocol};
 use crate::limits::Use;
-use crate::outer::OuterRules;
+use crate::outer::{OuterFields, OuterRules};
 use crate::padding::Padding;
 use crate::sequence::Sequence;
 use crate::transform::{TRAILER_LEN, Transform};
@@ -134,6 +134,20 @@ impl Outbound {
     #[must_use]
     pub const fn carriage(&self) -> Carriage {
         self.shape.carriage
+    }
+
+    /// Tells whether its packets are sealed in place; [`Self::seal_packet`] seals in every form.
+    #[must_use]
+    pub fn seals_in_place(&self) -> bool {
+        self.in_place().is_ok()
+    }
+
+    /// Returns the fields of the header around an inner packet, where the system writes it.
+    ///
+    /// # Errors
+    /// `NotIp`.
+    pub fn outer_fields(&self, inner: &[u8]) -> Result<OuterFields, SealError> {
+        self.outer.fields(inner).map_err(|_| SealError::NotIp)
     }
 
     /// Returns how many bytes stand before the inner packet that is sealed in place: SPI, number and IV.

@@ -1,4 +1,5 @@
-//! The data plane in user space: one thread for each direction, from TUN to UDP 4500 and back, each run to completion.
+//! The data plane in user space: one thread for each direction, from TUN to UDP 4500 and back, each run to completion. Where an SA
+//! goes without UDP there are raw sockets besides, with a thread for what comes through them.
 //!
 //! Packets pass in bulk wherever the kernel has a way for it, see [`Offloads`]; each thread keeps their order. Workers read one
 //! snapshot of SPD and SAD per packet batch. The control side builds the next snapshot and swaps it in.
@@ -6,6 +7,7 @@
 mod inbound;
 mod offloads;
 mod outbound;
+mod raw;
 mod totals;
 mod turns;
 
@@ -16,9 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use espalier_esp::offload::FRAME_HEADER_LEN;
-use espalier_esp::{Counters, Inbound, Outbound, Spd, Tables, only_udp_tunnel};
+use espalier_esp::{Carriage, Counters, Inbound, Outbound, Spd, Tables};
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
 use espalier_sys::tun::Tun;
@@ -28,6 +30,7 @@ use tokio::sync::mpsc;
 
 pub use offloads::Offloads;
 use offloads::States;
+use raw::RawSockets;
 pub use totals::{Total, Totals};
 use turns::Turns;
 
@@ -38,6 +41,8 @@ use crate::door::Letterbox;
 struct Shared {
     tun: Tun,
     sockets: [UdpSocket; 2],
+    /// From the first SA on that needs them.
+    raw: ArcSwapOption<RawSockets>,
     tables: ArcSwap<Tables>,
     /// Of the worker that sends.
     turns: Turns,
@@ -47,7 +52,8 @@ struct Shared {
     events: mpsc::Sender<SaEvent>,
     letterbox: Letterbox,
     stop: AtomicBool,
-    stopped: [Waker; 2],
+    /// For each worker.
+    stopped: [Waker; 3],
 }
 
 /// The data plane. Its workers stop when it is dropped.
@@ -97,6 +103,18 @@ impl Userspace {
         &self.shared.counters
     }
 
+    /// Opens raw sockets, and starts to receive from them, before the first SA that needs them stands.
+    fn carry(&mut self, carriage: Carriage) -> Result<(), DataPlaneError> {
+        if carriage == Carriage::Udp || self.shared.raw.load().is_some() {
+            return Ok(());
+        }
+        self.shared.raw.store(Some(Arc::new(RawSockets::open()?)));
+        let shared = Arc::clone(&self.shared);
+        let worker = thread::Builder::new().name("esp-raw".to_owned()).spawn(move || raw::run(&shared));
+        self.workers.push(worker.map_err(DataPlaneError::Thread)?);
+        Ok(())
+    }
+
     fn swap(&self, change: impl FnOnce(&Tables) -> Tables) {
         self.shared.tables.store(Arc::new(change(&self.shared.tables.load())));
     }
@@ -117,6 +135,7 @@ impl Shared {
         Ok(Self {
             tun,
             sockets,
+            raw: ArcSwapOption::empty(),
             tables: ArcSwap::from_pointee(Tables::default()),
             turns: Turns::default(),
             counters: Counters::default(),
@@ -125,7 +144,7 @@ impl Shared {
             events,
             letterbox,
             stop: AtomicBool::new(false),
-            stopped: [Waker::new()?, Waker::new()?],
+            stopped: [Waker::new()?, Waker::new()?, Waker::new()?],
         })
     }
 }
@@ -137,8 +156,8 @@ impl DataPlane for Userspace {
     }
 
     fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError> {
-        only_udp_tunnel(&sa.0)?;
         let sa = Arc::new(Inbound::new(sa)?);
+        self.carry(sa.carriage())?;
         self.swap(|tables| tables.with_inbound(sa));
         Ok(())
     }
@@ -147,11 +166,9 @@ impl DataPlane for Userspace {
         let id = sa.0.id;
         let half = match self.outbounds.get(&id) {
             Some(half) => Arc::clone(half),
-            None => {
-                only_udp_tunnel(&sa.0)?;
-                Arc::new(Outbound::new(sa)?)
-            }
+            None => Arc::new(Outbound::new(sa)?),
         };
+        self.carry(half.carriage())?;
         self.outbounds.insert(id, Arc::clone(&half));
         self.swap(|tables| tables.with_outbound(half));
         // The peer may give up what was used before once it hears from us again (RFC 7296 §2.8).

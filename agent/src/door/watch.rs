@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use espalier_ike::{Doorkeeper, Verdict};
 use espalier_model::sa::UdpPath;
-use espalier_sys::udp::{Batch, UdpSocket};
+use espalier_sys::udp::{Batch, Datagram, UdpSocket};
 use espalier_sys::{poll, thread};
 
 use super::flood::FloodLog;
@@ -52,8 +52,8 @@ fn serve(
     for _ in 0..TURN {
         let Ok(more) = socket.recv_batch(batch) else { return };
         let now = Instant::now();
-        for (path, datagram) in batch.datagrams() {
-            let message = datagram.get(marker.len()..).unwrap_or_default();
+        for Datagram { path, bytes, .. } in batch.datagrams() {
+            let message = bytes.get(marker.len()..).unwrap_or_default();
             let letterbox = match keeper.judge(now, &policy, path.remote, message) {
                 Verdict::ForSa => &shared.letterbox.for_sas,
                 Verdict::First => &shared.letterbox.first,

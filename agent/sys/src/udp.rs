@@ -12,11 +12,13 @@ use crate::option::{set, set_buffers};
 
 mod batch;
 mod control;
+mod raw;
 mod steer;
 mod train;
 
-pub use batch::Batch;
+pub use batch::{Batch, Datagram};
 use control::Control;
+pub use raw::RawSocket;
 pub use steer::Word;
 pub use train::Trains;
 
@@ -64,8 +66,9 @@ impl UdpSocket {
 
     fn open(address: SocketAddr, mark: Option<u32>) -> Result<Self, Error> {
         let action = || format!("open UDP socket {address}");
-        let fd = open(address).map_err(|source| Error::new(action(), source))?;
-        prepare(fd.as_fd(), address).map_err(|source| Error::new(action(), source))?;
+        let fd = open(address.is_ipv4(), libc::SOCK_DGRAM, 0).map_err(|source| Error::new(action(), source))?;
+        let prepared = separate(fd.as_fd(), address).and_then(|()| prepare(fd.as_fd(), address));
+        prepared.map_err(|source| Error::new(action(), source))?;
         if let Some(mark) = mark {
             set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark)
                 .map_err(|source| Error::new(format!("mark the packets of UDP socket {address}"), source))?;
@@ -133,6 +136,11 @@ impl UdpSocket {
     /// `WouldBlock` while the send buffer is full, `EMSGSIZE` beyond the path's MTU, `EPERM` when a firewall drops it,
     /// `InvalidInput` for another IP version than the socket's, and what routing says.
     pub fn send(&self, path: &UdpPath, datagram: &[u8]) -> io::Result<()> {
+        self.send_classified(path, 0, datagram)
+    }
+
+    /// Sends like [`Self::send`], with this TOS or traffic class.
+    fn send_classified(&self, path: &UdpPath, class: u8, datagram: &[u8]) -> io::Result<()> {
         let version = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
         if !version(&path.remote) || !version(&path.local) {
             return Err(io::Error::new(
@@ -142,6 +150,7 @@ impl UdpSocket {
         }
         let mut name = RawAddress::from(path.remote);
         let mut control = Control::from_source(path.local);
+        control.classify(class, path.remote.is_ipv4());
         let mut part = libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
         let message = message(&mut name, &mut part, &mut control);
         // SAFETY: sendmsg(2) reads the address, the datagram and the control data within their lengths and writes none of them.
@@ -184,10 +193,10 @@ impl AsRawFd for UdpSocket {
 /// Room for bursts: at 10 Gbit/s it holds 3 ms, longer than a worker is away where processors are not short.
 const BUFFER_BYTES: i32 = 4 << 20;
 
-fn open(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+fn open(ipv4: bool, kind: i32, protocol: u8) -> io::Result<OwnedFd> {
+    let family = if ipv4 { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: socket(2) takes no pointers.
-    let fd = unsafe { libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol.into()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -195,12 +204,18 @@ fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Keeps IPv4 out of a socket of IPv6. Raw sockets have it so, and know no such option.
+fn separate(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() { Ok(()) } else { set(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1_i32) }
+}
+
 fn prepare(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv4() {
         set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1_i32)?;
+        set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1_i32)?;
     } else {
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1_i32)?;
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1_i32)?;
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1_i32)?;
     }
     set_fragmenting(fd, address, false)?;
     set_buffers(fd, BUFFER_BYTES)

@@ -24,7 +24,7 @@ use crate::ping::CANARY;
 pub struct Seen {
     /// All frames.
     pub frames: u64,
-    /// Datagrams of UDP 4500 that are neither IKE nor a keepalive, and packets of IP protocol 50.
+    /// Datagrams of UDP 4500 that are neither IKE nor a keepalive, and packets of IP protocols 50 and 51.
     pub esp: u64,
     /// IP packets that are fragments of longer ones.
     pub ip_fragments: u64,
@@ -108,7 +108,7 @@ fn count(header: &FrameHeader, frame: &[u8]) -> u64 {
     u64::try_from(payload.div_ceil(usize::from(how.size).max(1)).max(1)).unwrap_or(1)
 }
 
-/// Tells whether an Ethernet frame carries ESP, bare or in UDP 4500 (RFC 3948).
+/// Tells whether an Ethernet frame carries ESP, bare or in UDP 4500 (RFC 3948), or AH.
 #[must_use]
 pub fn is_esp(frame: &[u8]) -> bool {
     let (protocol, payload) = match (frame.get(12..14), frame.get(14..)) {
@@ -117,7 +117,7 @@ pub fn is_esp(frame: &[u8]) -> bool {
         _ => (None, None),
     };
     match (protocol, payload) {
-        (Some(50), Some(_)) => true,
+        (Some(50 | 51), Some(_)) => true,
         (Some(17), Some([a, b, c, d, _, _, _, _, spi @ ..])) => {
             let port = |high, low| u16::from_be_bytes([high, low]) == 4500;
             (port(*a, *b) || port(*c, *d)) && spi.len() > 4 && !spi.starts_with(&[0; 4])

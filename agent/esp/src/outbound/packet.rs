@@ -76,7 +76,7 @@ impl Outbound {
             _ => return Err(SealError::NotIp),
         };
         let place = Link { protocol, at: self.header_len(), named_at: 0 };
-        let fields = self.outer.fields(packet).map_err(|_| SealError::NotIp)?;
+        let fields = self.outer_fields(packet)?;
         Ok(Content { headers: &[], place, body: packet, padded: self.padding.padded(packet.len()), fields })
     }
 

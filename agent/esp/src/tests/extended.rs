@@ -72,25 +72,6 @@ fn the_last_number_of_64_bits_is_sent_and_nothing_after_it() {
     );
 }
 
-#[test]
-fn a_driver_without_raw_sockets_refuses_what_needs_them() {
-    let esp = |_| keyed(0xc0de_0001, EspSuite::Aes256Gcm16, true);
-    let ah = |_| {
-        let (spi, suite) = (0xc0de_0002_u32.try_into().unwrap(), espalier_model::suite::AhSuite::Sha256);
-        Transform::Ah(Keyed { spi, suite, keymat: Secret::new(vec![0; 32]), esn: true })
-    };
-    let refused = |sa: ChildSa| only_udp_tunnel(&sa).err();
-    let sa = |change: &dyn Fn(&mut ChildSa)| {
-        let mut sa = halves(ChildId(1), "net", NO_LIMITS, esp).0;
-        change(&mut sa);
-        sa
-    };
-    assert_eq!(refused(halves(ChildId(1), "net", NO_LIMITS, ah).0), Some(SaError::Ah));
-    assert_eq!(refused(sa(&|sa| sa.mode = Mode::Transport)), Some(SaError::Transport));
-    assert_eq!(refused(sa(&|sa| sa.encapsulation = Encapsulation::Ip)), Some(SaError::Unencapsulated));
-    assert_eq!(refused(sa(&|_| {})), None);
-}
-
 proptest! {
     #[test]
     fn whatever_is_lost_late_or_repeated_around_a_wrap_each_packet_is_opened_once(

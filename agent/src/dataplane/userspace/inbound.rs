@@ -1,22 +1,23 @@
 //! From the wire to the TUN: receive, find the SA, open in place, check the policy, put together, write.
 
+mod open;
+
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 
+use espalier_esp::DropReason;
 use espalier_esp::offload::{Coalescer, FRAME_HEADER_LEN, Segments};
-use espalier_esp::{DropReason, Inbound, Opened, Tables};
-use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
-use espalier_sys::udp::{Batch, UdpSocket};
+use espalier_sys::udp::Batch;
 
 use super::offloads::{Offload, State};
 use super::{FRAME, Shared};
-use crate::door::NON_ESP_MARKER;
 
 /// Runs until the data plane stops.
 pub(super) fn run(shared: &Shared) {
     let mut worker = Worker::new(shared);
-    let ([v4, v6], [_, stopped]) = (&shared.sockets, &shared.stopped);
+    let ([v4, v6], [_, stopped, _]) = (&shared.sockets, &shared.stopped);
     while !shared.stop.load(Relaxed) {
         if poll::wait([v4.as_fd(), v6.as_fd(), stopped.as_fd()], None).is_err() {
             return;
@@ -29,7 +30,21 @@ pub(super) fn run(shared: &Shared) {
 pub(super) struct Worker {
     batch: Batch,
     coalescer: Coalescer,
+    /// Room for a packet that gets its header back.
+    whole: Vec<u8>,
+    /// Room for one packet of a frame that the kernel refuses.
     single: Vec<u8>,
+}
+
+/// What stands at the head of what a socket gives.
+#[derive(Clone, Copy)]
+pub(super) enum Header {
+    /// ESP, or what is told apart from it on its port.
+    Udp,
+    /// The whole packet with its IP header.
+    Ip,
+    /// What followed the IP header, of this protocol.
+    Taken(u8),
 }
 
 /// Batches taken from one socket before the other is asked.
@@ -47,30 +62,37 @@ impl Worker {
             State::TcpOnly => (true, false),
             State::Off | State::Unknown | State::Refused => (false, false),
         };
-        Self { batch: Batch::with_rooms(LONGEST, ROOMS), coalescer: Coalescer::new(tcp, udp), single: vec![0; FRAME] }
+        let (batch, coalescer) = (Batch::with_rooms(LONGEST, ROOMS), Coalescer::new(tcp, udp));
+        Self { batch, coalescer, whole: vec![0; FRAME], single: vec![0; FRAME] }
     }
 
     /// Delivers what is there.
     pub(super) fn turn(&mut self, shared: &Shared) {
         for socket in &shared.sockets {
-            for _ in 0..TURN {
-                if !self.take_batch(shared, socket) {
-                    break;
-                }
+            self.take(shared, Header::Udp, |batch| socket.recv_batch(batch));
+        }
+    }
+
+    /// Delivers what one socket has, but leaves some for the next turn when it is much.
+    pub(super) fn take(&mut self, shared: &Shared, header: Header, receive: impl Fn(&mut Batch) -> io::Result<bool>) {
+        for _ in 0..TURN {
+            let Ok(more) = receive(&mut self.batch) else { return };
+            self.deliver(shared, header);
+            if !more {
+                return;
             }
         }
     }
 
-    /// Delivers one batch, and tells whether there may be more.
-    fn take_batch(&mut self, shared: &Shared, socket: &UdpSocket) -> bool {
-        let Ok(more) = socket.recv_batch(&mut self.batch) else { return false };
+    /// Delivers one batch.
+    fn deliver(&mut self, shared: &Shared, header: Header) {
         let tables = shared.tables.load();
-        let Self { batch, coalescer, single } = self;
-        for (path, datagram) in batch.datagrams() {
-            match open(shared, &tables, path, datagram) {
-                Ok(None) => {}
+        let Self { batch, coalescer, whole, single } = self;
+        let mut came = 0;
+        for datagram in batch.datagrams() {
+            match open::open(shared, &tables, header, datagram, whole) {
+                Ok(None) => continue,
                 Ok(Some(packet)) => {
-                    shared.totals.from_wire.add(1);
                     if coalescer.push(packet).is_err() {
                         write(shared, coalescer, single);
                         // There is room now for any packet.
@@ -79,41 +101,13 @@ impl Worker {
                         }
                     }
                 }
-                Err(reason) => {
-                    shared.totals.from_wire.add(1);
-                    shared.counters.count(reason);
-                }
+                Err(reason) => shared.counters.count(reason),
             }
+            came += 1;
         }
+        shared.totals.from_wire.add(came);
         write(shared, coalescer, single);
-        more
     }
-}
-
-/// Opens a datagram; returns nothing for one that is no ESP.
-fn open<'d>(
-    shared: &Shared,
-    tables: &Tables,
-    path: UdpPath,
-    datagram: &'d mut [u8],
-) -> Result<Option<&'d [u8]>, DropReason> {
-    //= RFC 3948 §2.3: a keepalive of one byte is ignored
-    if let [0xff] = datagram {
-        return Ok(None);
-    }
-    let spi = datagram.first_chunk().ok_or(DropReason::Malformed)?;
-    if *spi == NON_ESP_MARKER {
-        shared.letterbox.take_stray(path, datagram.get(NON_ESP_MARKER.len()..).unwrap_or_default());
-        return Ok(None);
-    }
-    //= RFC 7296 §2.23: ESP in UDP is taken also where no NAT was found
-    let sa = tables.inbound(u32::from_be_bytes(*spi)).ok_or(DropReason::UnknownSpi)?;
-    let Opened { packet, flow, newest, soft, .. } = sa.open(datagram)?;
-    if !tables.admits(sa, &flow) {
-        return Err(DropReason::PolicyMismatch);
-    }
-    report(shared, sa, path, newest, soft);
-    Ok(Some(packet))
 }
 
 /// Writes the frames that are ready. One that the kernel refuses is written packet by packet.
@@ -148,19 +142,4 @@ fn write_singly(shared: &Shared, frame: &[u8], single: &mut [u8]) -> usize {
         written += usize::from(shared.tun.write(room).is_ok());
     }
     written
-}
-
-fn report(shared: &Shared, sa: &Inbound, path: UdpPath, newest: bool, soft: bool) {
-    if sa.take_first() && shared.events.try_send(SaEvent::FirstAuthentic(sa.id())).is_err() {
-        sa.not_reported();
-    }
-    if newest
-        && sa.take_source(path.remote)
-        && shared.events.try_send(SaEvent::NewSource(sa.id(), path.remote)).is_err()
-    {
-        sa.source_not_reported();
-    }
-    if soft {
-        let _ = shared.events.try_send(SaEvent::Soft(sa.id()));
-    }
 }

@@ -6,18 +6,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use espalier_esp::offload::Segments;
-use espalier_esp::{DropReason, Tables, flow_of};
-use espalier_model::sa::SaEvent;
+use espalier_esp::{Carriage, DropReason, Outbound, Tables, Wrapped, flow_of};
+use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
-use espalier_sys::udp::{Trains, UdpSocket};
+use espalier_sys::udp::{RawSocket, Trains};
 
 use super::offloads::{Offload, State};
+use super::raw::room;
 use super::{FRAME, Shared};
 
 /// Runs until the data plane stops or the interface is gone.
 pub(super) fn run(shared: &Shared) {
     let mut worker = Worker::new(shared);
-    let [stopped, _] = &shared.stopped;
+    let [stopped, _, _] = &shared.stopped;
     while !shared.stop.load(Relaxed) {
         if poll::wait([shared.tun.as_fd(), stopped.as_fd()], None).is_err() {
             return;
@@ -32,8 +33,16 @@ pub(super) fn run(shared: &Shared) {
 /// What the thread works with. It allocates nothing once it is made.
 pub(super) struct Worker {
     frame: Vec<u8>,
-    /// For IPv4 and IPv6.
-    trains: [Trains; 2],
+    /// One packet of a frame, where it cannot be sealed in place.
+    single: Vec<u8>,
+    lanes: Lanes,
+}
+
+/// Packets that are sealed, by the sockets through which they leave, each for IPv4 and IPv6.
+struct Lanes {
+    udp: [Trains; 2],
+    esp: [Trains; 2],
+    packets: [Trains; 2],
 }
 
 /// Frames taken before the tables are looked at again.
@@ -46,7 +55,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 impl Worker {
     pub(super) fn new(shared: &Shared) -> Self {
         let coupling = shared.offloads.is(Offload::UdpSegmentation) == State::On;
-        Self { frame: vec![0; FRAME], trains: [Trains::new(ARENA, coupling), Trains::new(ARENA, coupling)] }
+        let udp = [Trains::new(ARENA, coupling), Trains::new(ARENA, coupling)];
+        let lanes = Lanes { udp, esp: room(ARENA), packets: room(ARENA) };
+        Self { frame: vec![0; FRAME], single: vec![0; FRAME], lanes }
     }
 
     /// Forwards the frames that are there, and leaves none unsent.
@@ -60,70 +71,172 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
-        for (trains, socket) in self.trains.iter_mut().zip(&shared.sockets) {
-            send(shared, trains, socket);
-        }
+        self.lanes.send_all(shared);
         Ok(())
     }
 
     fn take(&mut self, shared: &Shared, tables: &Tables, length: usize) {
-        let frame = self.frame.get(..length).unwrap_or_default();
-        let Ok(segments) = Segments::of(frame) else {
+        let Self { frame, single, lanes } = self;
+        let Ok(segments) = Segments::of(frame.get(..length).unwrap_or_default()) else {
             shared.totals.from_tun.add(1);
             return shared.counters.count(DropReason::Malformed);
         };
         let packets = segments.count();
         shared.totals.from_tun.add(packets);
-        if let Err(reason) = seal(shared, tables, segments, &mut self.trains) {
+        if let Err(reason) = lanes.seal(shared, tables, segments, single) {
             shared.counters.count_many(reason, packets);
         }
     }
 }
 
-/// Seals the packets of a frame at the tail of their trains. A frame has one flow, so it has one SA, and its numbers are taken in
-/// one step.
-fn seal(
-    shared: &Shared,
-    tables: &Tables,
-    mut segments: Segments<'_>,
-    [v4, v6]: &mut [Trains; 2],
-) -> Result<(), DropReason> {
-    let sa = tables.outbound(&flow_of(segments.packet())?)?;
-    let mut numbers = sa.reserve(segments.count(), segments.bytes())?;
-    if numbers.soft() {
-        // A full channel only delays the rekey: the hard limit still stands.
-        let _ = shared.events.try_send(SaEvent::Soft(sa.id()));
-    }
-    let (path, headroom, [socket4, socket6]) = (sa.path(), sa.headroom(), &shared.sockets);
-    let (trains, socket) = if path.remote.is_ipv4() { (v4, socket4) } else { (v6, socket6) };
-    while let Some(length) = segments.next_len() {
-        if trains.is_full(sa.sealed_len(length)) {
-            send(shared, trains, socket);
+impl Lanes {
+    /// Seals the packets of a frame at the tail of their trains. A frame has one flow, so it has one SA.
+    fn seal(
+        &mut self,
+        shared: &Shared,
+        tables: &Tables,
+        segments: Segments<'_>,
+        single: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let sa = tables.outbound(&flow_of(segments.packet())?)?;
+        if sa.seals_in_place() {
+            return self.seal_in_place(shared, sa, segments);
         }
-        let room = trains.room();
-        let place = room.get_mut(headroom..).and_then(|rest| rest.get_mut(..length));
-        let Some(()) = place.and_then(|place| segments.write_next(place)) else {
-            shared.counters.count_many(DropReason::TooBig, segments.left());
-            return Ok(());
+        self.seal_packets(shared, sa, segments, single)
+    }
+
+    /// Seals packets where they stand; their numbers are taken in one step.
+    fn seal_in_place(&mut self, shared: &Shared, sa: &Outbound, mut segments: Segments<'_>) -> Result<(), DropReason> {
+        let class = sa.outer_fields(segments.packet())?.class;
+        let mut numbers = sa.reserve(segments.count(), segments.bytes())?;
+        if numbers.soft() {
+            ask_for_rekey(shared, sa);
+        }
+        let (headroom, mut lane) = (sa.headroom(), self.lane(sa));
+        while let Some(length) = segments.next_len() {
+            let room = lane.room(shared, sa.sealed_len(length));
+            let place = room.get_mut(headroom..).and_then(|rest| rest.get_mut(..length));
+            let Some(()) = place.and_then(|place| segments.write_next(place)) else {
+                shared.counters.count_many(DropReason::TooBig, segments.left());
+                return Ok(());
+            };
+            match numbers.seal(room, length) {
+                Ok(sealed) => lane.trains.push(lane.path, class, sealed),
+                Err(error) => shared.counters.count(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals packets of any form, one by one.
+    fn seal_packets(
+        &mut self,
+        shared: &Shared,
+        sa: &Outbound,
+        mut segments: Segments<'_>,
+        single: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let mut lane = self.lane(sa);
+        while let Some(length) = segments.next_len() {
+            let packet = single.get_mut(..length).ok_or(DropReason::TooBig)?;
+            segments.write_next(packet).ok_or(DropReason::TooBig)?;
+            match sa.seal_packet(packet, lane.room(shared, sa.most_sealed(length))) {
+                Ok(Wrapped { length, soft, fields }) => {
+                    if soft {
+                        ask_for_rekey(shared, sa);
+                    }
+                    lane.trains.push(lane.path, fields.class, length);
+                }
+                Err(error) => shared.counters.count(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where the packets of an SA leave.
+    fn lane(&mut self, sa: &Outbound) -> Lane<'_> {
+        let (path, carriage) = (sa.path(), sa.carriage());
+        let (lanes, path) = match carriage {
+            Carriage::Udp => (&mut self.udp, path),
+            Carriage::Payload => (&mut self.esp, RawSocket::without_ports(path)),
+            Carriage::Packet => (&mut self.packets, RawSocket::without_ports(path)),
         };
-        match numbers.seal(room, length) {
-            Ok(sealed) => trains.push(path, sealed),
-            Err(error) => shared.counters.count(error.into()),
+        let [v4, v6] = lanes;
+        Lane { trains: if path.remote.is_ipv4() { v4 } else { v6 }, path, carriage }
+    }
+
+    fn send_all(&mut self, shared: &Shared) {
+        let lanes =
+            [(Carriage::Udp, &mut self.udp), (Carriage::Payload, &mut self.esp), (Carriage::Packet, &mut self.packets)];
+        for (carriage, [v4, v6]) in lanes {
+            send(shared, carriage, true, v4);
+            send(shared, carriage, false, v6);
         }
     }
-    Ok(())
+}
+
+/// Where the packets of one SA leave.
+struct Lane<'l> {
+    trains: &'l mut Trains,
+    path: UdpPath,
+    carriage: Carriage,
+}
+
+impl Lane<'_> {
+    /// Returns room for so many bytes, if need be after sending what is there.
+    fn room(&mut self, shared: &Shared, length: usize) -> &mut [u8] {
+        if self.trains.is_full(length) {
+            send(shared, self.carriage, self.path.remote.is_ipv4(), self.trains);
+        }
+        self.trains.room()
+    }
+}
+
+/// A full channel only delays the rekey: the hard limit still stands.
+fn ask_for_rekey(shared: &Shared, sa: &Outbound) {
+    let _ = shared.events.try_send(SaEvent::Soft(sa.id()));
 }
 
 /// Sends what is sealed. While the socket is full the kernel keeps the frames that come meanwhile.
-fn send(shared: &Shared, trains: &mut Trains, socket: &UdpSocket) {
+fn send(shared: &Shared, carriage: Carriage, ipv4: bool, trains: &mut Trains) {
     let datagrams = trains.datagrams();
-    while datagrams > 0 && socket.send_trains(trains).is_err() && !shared.stop.load(Relaxed) {
-        let _ = poll::wait_writable(socket.as_fd(), Some(PATIENCE));
+    if datagrams == 0 {
+        return;
     }
+    while try_send(shared, carriage, ipv4, trains).is_err() && !shared.stop.load(Relaxed) {}
     if trains.take_refused() {
         shared.offloads.refuse(Offload::UdpSegmentation);
     }
     let failed = trains.clear();
     shared.counters.count_many(DropReason::SendFailed, failed);
     shared.totals.to_wire.add(datagrams - failed);
+}
+
+/// Sends what the socket takes, and waits a while when it is full.
+fn try_send(shared: &Shared, carriage: Carriage, ipv4: bool, trains: &mut Trains) -> io::Result<()> {
+    let raw = shared.raw.load();
+    match (carriage, raw.as_deref()) {
+        (Carriage::Udp, _) => {
+            let socket = of_family(&shared.sockets, ipv4);
+            socket.send_trains(trains).inspect_err(|_| await_room(socket))
+        }
+        (Carriage::Payload, Some(raw)) => {
+            let socket = of_family(&raw.esp, ipv4);
+            socket.send_trains(trains).inspect_err(|_| await_room(socket))
+        }
+        (Carriage::Packet, Some(raw)) => {
+            let socket = of_family(&raw.packets, ipv4);
+            socket.send_trains(trains).inspect_err(|_| await_room(socket))
+        }
+        // They stand before the first SA that needs them.
+        (Carriage::Payload | Carriage::Packet, None) => Ok(()),
+    }
+}
+
+fn of_family<T>([v4, v6]: &[T; 2], ipv4: bool) -> &T {
+    if ipv4 { v4 } else { v6 }
+}
+
+fn await_room(socket: &impl AsFd) {
+    let _ = poll::wait_writable(socket.as_fd(), Some(PATIENCE));
 }

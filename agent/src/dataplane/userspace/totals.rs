@@ -15,7 +15,7 @@ pub struct Totals {
     pub to_tun: Total,
 }
 
-/// A number that only grows. One worker writes; anyone reads.
+/// A number that only grows. Workers write, a batch at a time; anyone reads.
 #[derive(Debug, Default)]
 pub struct Total(AtomicU64);
 
@@ -27,7 +27,6 @@ impl Total {
     }
 
     pub(super) fn add(&self, packets: usize) {
-        // One writer: no need for a locked instruction.
-        self.0.store(self.get() + u64::try_from(packets).unwrap_or(u64::MAX), Relaxed);
+        self.0.fetch_add(u64::try_from(packets).unwrap_or(u64::MAX), Relaxed);
     }
 }

@@ -22,11 +22,23 @@ pub struct Batch {
     arrived: Vec<Arrived>,
 }
 
+/// A datagram that came.
+#[derive(Debug)]
+pub struct Datagram<'b> {
+    /// Where it came to, and where from.
+    pub path: UdpPath,
+    /// TOS or traffic class of its IP header: DSCP and ECN.
+    pub class: u8,
+    /// What it holds.
+    pub bytes: &'b mut [u8],
+}
+
 /// What came into one room.
 struct Arrived {
     length: usize,
     /// None where the datagrams are lost.
     path: Option<UdpPath>,
+    class: u8,
     /// The length of each datagram but the last.
     segment: usize,
 }
@@ -53,21 +65,21 @@ impl Batch {
         }
     }
 
-    /// Returns the datagrams of the last [`UdpSocket::recv_batch`], in order, each with where it came to and where from. What was
-    /// longer than the room, or has no address, is left out.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = (UdpPath, &mut [u8])> {
+    /// Returns the datagrams of the last [`UdpSocket::recv_batch`], in order. What was longer than the room, or has no address, is
+    /// left out.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         let slots = self.room.chunks_exact_mut(self.slot);
         self.arrived.iter().zip(slots).filter_map(Arrived::datagrams).flatten()
     }
 }
 
 impl Arrived {
-    fn datagrams<'s>((it, slot): (&Self, &'s mut [u8])) -> Option<impl Iterator<Item = (UdpPath, &'s mut [u8])>> {
-        let path = it.path?;
+    fn datagrams<'s>((it, slot): (&Self, &'s mut [u8])) -> Option<impl Iterator<Item = Datagram<'s>>> {
+        let (path, class) = (it.path?, it.class);
         let (train, _) = slot.split_at_mut_checked(it.length)?;
         // An empty datagram is one too.
         let empty: Option<&mut [u8]> = if train.is_empty() { Some(&mut []) } else { None };
-        Some(train.chunks_mut(it.segment.max(1)).chain(empty).map(move |datagram| (path, datagram)))
+        Some(train.chunks_mut(it.segment.max(1)).chain(empty).map(move |bytes| Datagram { path, class, bytes }))
     }
 }
 
@@ -109,7 +121,8 @@ impl UdpSocket {
             let local = control::destination(&entry.msg_hdr, self.local.port());
             let path = name.get().zip(local).map(|(remote, local)| UdpPath { local, remote });
             let segment = control::segment(&entry.msg_hdr).unwrap_or(length);
-            batch.arrived.push(Arrived { length, path: path.filter(|_| whole), segment });
+            let class = control::class(&entry.msg_hdr);
+            batch.arrived.push(Arrived { length, path: path.filter(|_| whole), class, segment });
         }
         Ok(taken == rooms)
     }

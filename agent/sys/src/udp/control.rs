@@ -11,8 +11,8 @@ pub(super) struct Control {
     len: usize,
 }
 
-/// Packet information of either version takes 40 bytes at most, and the length in a train 24; the rest is for what a system may add
-/// unasked.
+/// Packet information of either version takes 40 bytes at most, the length in a train and the class 24 each; the rest is for what a
+/// system may add unasked.
 const ROOM: usize = 128;
 
 impl Control {
@@ -52,6 +52,15 @@ impl Control {
         self.put(libc::SOL_UDP, libc::UDP_SEGMENT, segment);
     }
 
+    /// Gives what is sent this TOS or traffic class. Zero is what a socket gives by itself.
+    pub(super) fn classify(&mut self, class: u8, ipv4: bool) {
+        match (class, ipv4) {
+            (0, _) => {}
+            (_, true) => self.put(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
+            (_, false) => self.put(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class)),
+        }
+    }
+
     fn put<T: Copy>(&mut self, level: i32, kind: i32, value: T) {
         let size = crate::option::size::<T>();
         // SAFETY: CMSG_LEN and CMSG_SPACE only calculate.
@@ -83,6 +92,25 @@ pub(super) fn segment(message: &libc::msghdr) -> Option<usize> {
         let length = unsafe { libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned() };
         usize::try_from(length).ok()
     })
+}
+
+/// Returns TOS or traffic class of a received datagram; zero where the system does not tell.
+pub(super) fn class(message: &libc::msghdr) -> u8 {
+    let told = headers(message).find_map(|header| {
+        // SAFETY: it points to a whole header within the room.
+        let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+        if level == libc::IPPROTO_IP && kind == libc::IP_TOS {
+            // SAFETY: ip(7): the data of IP_TOS is one byte.
+            return Some(unsafe { libc::CMSG_DATA(header).read() });
+        }
+        if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_TCLASS {
+            // SAFETY: RFC 3542 §6.5: the data of IPV6_TCLASS is one `int`; its alignment is not assumed.
+            let class = unsafe { libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned() };
+            return u8::try_from(class).ok();
+        }
+        None
+    });
+    told.unwrap_or(0)
 }
 
 /// Returns the control messages of a received datagram.

@@ -100,7 +100,7 @@ fn a_batch_holds_what_has_come_and_leaves_out_what_is_too_long() {
     let (mut came, mut more) = (Vec::new(), true);
     while more {
         more = b.recv_batch(&mut batch).unwrap();
-        came.extend(batch.datagrams().map(|(path, datagram)| (path, datagram.to_vec())));
+        came.extend(batch.datagrams().map(|datagram| (datagram.path, datagram.bytes.to_vec())));
     }
     let expected = sent.iter().enumerate().filter(|(n, _)| ![5, 20].contains(n));
     let back = UdpPath { local: path.remote, remote: path.local };

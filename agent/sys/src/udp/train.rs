@@ -1,4 +1,4 @@
-//! Datagrams that leave together: those of one path that stand one after the other in the arena, all of one length but the last,
+//! Datagrams that leave together: those of one path and class that stand one after the other in the arena, all of one length but the last,
 //! are a train, which the kernel takes as one and cuts as late as it can (UDP_SEGMENT, udp(7)).
 
 use std::io;
@@ -25,6 +25,7 @@ pub struct Trains {
 
 struct Train {
     path: UdpPath,
+    class: u8,
     start: usize,
     length: usize,
     /// The length of each datagram but the last.
@@ -68,16 +69,16 @@ impl Trains {
         self.used + length > self.arena.len() || self.trains.len() >= TRAINS
     }
 
-    /// Takes what stands at the head of the room for a datagram.
-    pub fn push(&mut self, path: UdpPath, length: usize) {
+    /// Takes what stands at the head of the room for a datagram, whose IP header has this TOS or traffic class.
+    pub fn push(&mut self, path: UdpPath, class: u8, length: usize) {
         let (start, length) = (self.used, length.min(self.arena.len() - self.used));
         (self.used, self.datagrams) = (start + length, self.datagrams + 1);
         match self.trains.last_mut() {
-            Some(train) if self.coupling && train.takes(&path, length) => {
+            Some(train) if self.coupling && train.takes(&path, class, length) => {
                 train.length += length;
                 train.datagrams += 1;
             }
-            _ => self.trains.push(Train { path, start, length, segment: length, datagrams: 1 }),
+            _ => self.trains.push(Train { path, class, start, length, segment: length, datagrams: 1 }),
         }
     }
 
@@ -108,8 +109,9 @@ impl Trains {
 
 impl Train {
     /// Tells whether a datagram may be the next one: the one before was not shorter than the rest.
-    fn takes(&self, path: &UdpPath, length: usize) -> bool {
+    fn takes(&self, path: &UdpPath, class: u8, length: usize) -> bool {
         self.path == *path
+            && self.class == class
             && length > 0
             && length <= self.segment
             && self.length == self.segment * self.datagrams
@@ -162,6 +164,7 @@ impl UdpSocket {
             let bytes = trains.bytes(train);
             *part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             (*name, *control) = (RawAddress::from(train.path.remote), Control::from_source(train.path.local));
+            control.classify(train.class, train.path.remote.is_ipv4());
             if train.datagrams > 1 {
                 control.cut_into(u16::try_from(train.segment).unwrap_or(0));
             }
@@ -179,7 +182,11 @@ impl UdpSocket {
         let mut all_passed = true;
         while let Some(train) = trains.trains.get(trains.next).filter(|train| train.datagrams > 0) {
             let bytes = trains.bytes(train);
-            match self.send(&train.path, bytes.get(..train.segment.min(bytes.len())).unwrap_or_default()) {
+            match self.send_classified(
+                &train.path,
+                train.class,
+                bytes.get(..train.segment.min(bytes.len())).unwrap_or_default(),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) => (trains.failed, all_passed) = (trains.failed + 1, false),
                 Ok(()) => {}

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use espalier_e2e::agent::Agent;
-
 use crate::scene::{By, Files, assert_nothing_lost, assert_protected, both_roles};
 
 both_roles! {
@@ -58,14 +56,4 @@ fn old_gear(by: By) {
     files
         .scene()
         .assert_tunnel(by, &["encr-alg=AES_CBC encr-keysize=256 integ-alg=HMAC_SHA2_256_128", "dh-group=MODP_2048"]);
-}
-
-#[test]
-fn a_form_that_the_data_plane_does_not_carry_is_refused_with_the_plan() {
-    let files = Files::psk().plan("10.10.1.1/32]\n    remote", "10.9.0.1/32]\n    remote");
-    let scene = files.plan("remote: [10.10.2.1/32]", "remote: [10.9.0.2/32]").profile("mode: transport").scene();
-    let mut agent = Agent::start(scene.node(), &scene.plan, &[]).unwrap();
-    let reason = "rule gateway: profile default: mode transport: the data plane in user space carries mode tunnel only";
-    agent.await_log(reason, 1).unwrap();
-    assert!(!agent.program.log().contains("child SA in use"));
 }

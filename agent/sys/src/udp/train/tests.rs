@@ -19,7 +19,7 @@ const LENGTHS: [usize; 12] = [1_000, 1_000, 1_000, 400, 1_000, 1_200, 1_200, 0, 
 fn fill(trains: &mut Trains, path: UdpPath, lengths: &[usize]) {
     for (number, length) in lengths.iter().enumerate() {
         trains.room()[..*length].copy_from_slice(&datagram(number, *length));
-        trains.push(path, *length);
+        trains.push(path, 0, *length);
     }
 }
 
@@ -27,7 +27,7 @@ fn receive(socket: &UdpSocket, batch: &mut Batch, count: usize) -> Vec<Vec<u8>> 
     let mut came = Vec::new();
     while came.len() < count && poll::wait([socket.as_fd()], Some(Duration::from_secs(1))).unwrap() == [true] {
         socket.recv_batch(batch).unwrap();
-        came.extend(batch.datagrams().map(|(_, datagram)| datagram.to_vec()));
+        came.extend(batch.datagrams().map(|datagram| datagram.bytes.to_vec()));
     }
     came
 }

@@ -1,6 +1,8 @@
 //! Agents among themselves: IPv4 and IPv6 inside and outside, nothing in the clear in any fault, and answers to what is wrong.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
+mod forms;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
