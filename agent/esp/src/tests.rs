@@ -109,7 +109,7 @@ fn what_is_sealed_opens_to_the_same_packet() {
                 let clear = sealed.windows(8).any(|w| w == &inner[inner.len() - 8..]);
                 assert_eq!(clear, !hidden, "{suite}: in the clear");
                 let opened = receiver.open(&mut sealed).unwrap();
-                assert_eq!((opened.packet, opened.newest), (inner.as_slice(), true));
+                assert_eq!((&*opened.packet, opened.newest), (inner.as_slice(), true));
                 assert_eq!(receiver.usage().sequence, number);
             }
             assert!(receiver.take_first() && !receiver.take_first());

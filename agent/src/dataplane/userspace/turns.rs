@@ -25,7 +25,11 @@ impl Turns {
     /// Waits until no turn is under way that began before: nothing is sent any more by what stood then. Tells whether that came
     /// true in time.
     pub(super) fn pass(&self) -> bool {
-        let (seen, until) = (self.0.load(SeqCst), Instant::now() + LONGEST);
+        self.pass_within(LONGEST)
+    }
+
+    fn pass_within(&self, longest: Duration) -> bool {
+        let (seen, until) = (self.0.load(SeqCst), Instant::now() + longest);
         while seen % 2 == 1 && self.0.load(SeqCst) == seen {
             if Instant::now() > until {
                 return false;
@@ -53,7 +57,7 @@ mod tests {
         let turn = turns.begin();
         assert!(!turns.pass(), "a worker that hangs holds nobody up for long");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.pass());
+            let waiting = scope.spawn(|| turns.pass_within(Duration::from_secs(60)));
             thread::sleep(Duration::from_millis(1));
             drop(turn);
             let _next = turns.begin();
