@@ -21,7 +21,13 @@ pub(crate) enum Switch {
 #[derive(Default)]
 pub(crate) struct Outbounds {
     current: BTreeMap<Name, ChildId>,
-    halves: BTreeMap<ChildId, OutboundSa>,
+    halves: BTreeMap<ChildId, Half>,
+}
+
+struct Half {
+    sa: OutboundSa,
+    /// Whether it was in use, so that the peer is known to hold its own half.
+    held: bool,
 }
 
 impl Outbounds {
@@ -34,32 +40,35 @@ impl Outbounds {
             Switch::Never => return None,
         };
         let id = sa.0.id;
-        self.halves.insert(id, sa);
+        self.halves.insert(id, Half { sa, held: false });
         if waits { None } else { self.switch_to(id) }
     }
 
     /// Notes that the peer uses a pair; returns its outbound half if that has waited for it.
     pub(crate) fn used_by_peer(&mut self, id: ChildId) -> Option<OutboundSa> {
-        let rule = &self.halves.get(&id)?.0.rule;
+        let rule = &self.halves.get(&id)?.sa.0.rule;
         //= RFC 7296 §2.8: a late packet on an older pair says nothing
         if self.current.get(rule).is_some_and(|current| *current >= id) { None } else { self.switch_to(id) }
     }
 
-    /// Forgets a pair; returns the newest other half of its rule if this one was in use.
+    /// Forgets a pair; if this one was in use, returns the newest other half of its rule that the peer is known to hold, or else the
+    /// newest.
     pub(crate) fn remove(&mut self, rule: &Name, id: ChildId) -> Option<OutboundSa> {
         self.halves.remove(&id);
         if self.current.get(rule) != Some(&id) {
             return None;
         }
         self.current.remove(rule);
-        let newest = self.halves.values().rev().find(|sa| sa.0.rule == *rule).map(|sa| sa.0.id);
-        newest.and_then(|id| self.switch_to(id))
+        let of_rule = || self.halves.iter().rev().filter(|(_, half)| half.sa.0.rule == *rule);
+        // The answer that tells the peer of a new one may still be under way.
+        let next = of_rule().find(|(_, half)| half.held).or_else(|| of_rule().next()).map(|(id, _)| *id);
+        next.and_then(|id| self.switch_to(id))
     }
 
     /// Follows the peer to another address.
     pub(crate) fn move_path(&mut self, id: ChildId, path: UdpPath) {
-        if let Some(sa) = self.halves.get_mut(&id) {
-            sa.0.path = path;
+        if let Some(half) = self.halves.get_mut(&id) {
+            half.sa.0.path = path;
         }
     }
 
@@ -70,7 +79,9 @@ impl Outbounds {
     }
 
     fn switch_to(&mut self, id: ChildId) -> Option<OutboundSa> {
-        let sa = self.halves.get(&id)?.clone();
+        let half = self.halves.get_mut(&id)?;
+        half.held = true;
+        let sa = half.sa.clone();
         self.current.insert(sa.0.rule.clone(), id);
         Some(sa)
     }
@@ -147,5 +158,15 @@ mod tests {
         assert_eq!(id(all.offer(half(3), Switch::Never)), None);
         assert_eq!(id(all.remove(&rule(), ChildId(3))), None);
         assert_eq!(id(all.remove(&rule(), ChildId(2))), Some(1));
+    }
+
+    #[test]
+    fn what_the_peer_is_known_to_hold_takes_over_before_what_it_may_not_have_yet() {
+        let mut all = Outbounds::default();
+        all.offer(half(1), Switch::AtOnce);
+        all.offer(half(2), Switch::AtOnce);
+        assert_eq!(id(all.offer(half(3), Switch::WhenUsed)), None);
+        assert_eq!(id(all.remove(&rule(), ChildId(2))), Some(1));
+        assert_eq!(id(all.used_by_peer(ChildId(3))), Some(3));
     }
 }

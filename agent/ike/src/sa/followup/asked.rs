@@ -94,6 +94,7 @@ impl Established {
         match content.error() {
             //= RFC 9370 §2.2.4: what the peer has forgotten has failed as a whole, and may be tried anew
             Some(NotifyType::STATE_NOT_FOUND) => {
+                self.yield_to_rival(cx, &wanted);
                 self.lost_series += 1;
                 self.pause = cx.now.instant + short(cx);
                 //= RFC 9370 §2.2.4: after several such answers the IKE SA is deleted
@@ -103,6 +104,7 @@ impl Established {
                 return Ok(wanted.failed());
             }
             Some(NotifyType::TEMPORARY_FAILURE) => {
+                self.yield_to_rival(cx, &wanted);
                 self.temporary.lose(cx.now.instant);
                 self.pause = cx.now.instant + short(cx);
                 return Ok(wanted.failed());
@@ -123,6 +125,7 @@ impl Established {
     /// Gives up what the peer has agreed to and then refused, or what it may have made in another way, and asks again later.
     fn series_refused(&mut self, cx: &mut Context<'_>, wanted: Wanted, content: &Content) -> Fate {
         let fate = wanted.failed();
+        self.yield_to_rival(cx, &wanted);
         match wanted {
             Wanted::Child(child, ..) => {
                 let PlannedChild { agreed: Agreed { config, suite, inbound, part, .. }, replaces } = *child;
@@ -171,6 +174,25 @@ impl Established {
             self.delete_later(rival.and_then(|rival| rival.id), now + GRACE);
         }
         Ok(Fate::Stays)
+    }
+
+    /// Tells whether the peer has replaced a child while our own offer was open, and has it go then: the peer deletes it; should it not,
+    /// we do.
+    pub(in crate::sa) fn is_outdone(
+        &mut self,
+        cx: &Context<'_>,
+        replaces: Option<ChildId>,
+        rival: Option<&Rival<ChildId>>,
+    ) -> bool {
+        let outdone = rival.is_some_and(|rival| rival.id.is_some());
+        self.delete_later(replaces.filter(|_| outdone), cx.now.instant + GRACE);
+        outdone
+    }
+
+    fn yield_to_rival(&mut self, cx: &Context<'_>, wanted: &Wanted) {
+        if let Wanted::Child(child, rival, _) = wanted {
+            self.is_outdone(cx, child.replaces, rival.as_ref());
+        }
     }
 
     fn delete_later(&mut self, id: Option<ChildId>, at: Instant) {
