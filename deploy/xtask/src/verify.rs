@@ -76,10 +76,10 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(simulation(options.long)?);
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
-        suites.push(cargo("namespaces", minutes(5), &e2e("namespaces"), &[])?);
+        suites.push(namespaces(options.long)?);
         suites.push(cargo("dataplane", minutes(1), &e2e("bench_dataplane"), &[])?);
+        suites.push(flood(options.long)?);
         if options.long {
-            suites.push(flood()?);
             suites.push(cargo("bars", minutes(90), &xtask(&["bench-dataplane", "--check"]), &[])?);
             suites.push(cargo("fuzz", minutes(150), &xtask(&["fuzz"]), &[])?);
         }
@@ -114,10 +114,16 @@ fn scapy(root: &Path, long: bool) -> Result<Report> {
     cargo("scapy", budget, &e2e("scapy"), &[("ESPALIER_SCAPY", python.as_str()), ("ESPALIER_SCAPY_PACKETS", packets)])
 }
 
-fn flood() -> Result<Report> {
+fn namespaces(long: bool) -> Result<Report> {
+    let (budget, rekeys) = if long { (minutes(40), "1000") } else { (minutes(5), "50") };
+    cargo("namespaces", budget, &e2e("namespaces"), &[("ESPALIER_REKEYS", rekeys)])
+}
+
+fn flood(long: bool) -> Result<Report> {
     // Its figures say more than that it has passed.
     let arguments = [&e2e("flood")[..], &["--", "--nocapture"]].concat();
-    cargo("flood", minutes(5), &arguments, &[("ESPALIER_FLOOD_SECONDS", "30")])
+    let (budget, seconds) = if long { (minutes(8), "30") } else { (minutes(4), "6") };
+    cargo("flood", budget, &arguments, &[("ESPALIER_FLOOD_SECONDS", seconds)])
 }
 
 fn summary(suites: &[Report]) -> bool {
