@@ -58,7 +58,8 @@ const REPORT: Duration = Duration::from_millis(100);
 const REPORT_ANYWAY: Duration = Duration::from_secs(10);
 /// A plan that could not be carried out is tried again: a port may have become free.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
-/// Revocation lists are replaced every few hours or days; a revoked peer is out this long after its authority has said so.
+/// Revocation lists are replaced every few hours or days; a revoked peer is out this long after its authority has said so. Paths become
+/// wider as seldom.
 const LISTS: Duration = Duration::from_secs(30);
 
 /// Brings the tunnels of a plan up, and keeps them until SIGTERM or SIGINT. The leak guard stays.
@@ -128,10 +129,14 @@ impl Driver {
             tokio::select! {
                 () = signals.any() => break,
                 event = event(self.managed.as_mut()) => self.heed(event),
-                _ = reports.tick() => self.report(&mut reported),
+                _ = reports.tick() => {
+                    self.node.iter_mut().for_each(Node::follow_paths);
+                    self.report(&mut reported);
+                }
                 _ = lists.tick() => {
                     if let Some(node) = &mut self.node {
                         node.read_lists_again();
+                        node.look_at_paths();
                     }
                 }
                 _ = tries.tick(), if self.refused.is_some() => {
@@ -246,6 +251,7 @@ async fn step(node: &mut Node, at: Instant) {
         Some(IkeDatagram { path, bytes }) = node.inbox.recv() => node.endpoint.handle_datagram(now(), path, &bytes),
         event = node.plane.event() => node.endpoint.handle_event(now(), &event),
         () = node.underlay.changed() => node.readdress(),
+        Some(path) = node.narrow.recv() => node.look_at_narrow(path),
         () = sleep_until(TokioInstant::from_std(at)) => node.endpoint.handle_timeout(now()),
     }
     node.drain();

@@ -13,7 +13,8 @@ use espalier_sys::tun::Tun;
 use ipnet::IpNet;
 
 use crate::addresses::Addresses;
-use crate::{mtu, reconcile};
+use crate::mtu::{self, PathMtus};
+use crate::reconcile;
 
 /// The agent's interface.
 pub const INTERFACE: &str = "espalier0";
@@ -42,9 +43,19 @@ pub struct Network {
     addresses: BTreeSet<IpNet>,
     /// Those that go with the SAs of peers, our own and theirs.
     virtual_addresses: Addresses,
-    /// What is routed to the tunnel, with our address for it.
-    protected: BTreeMap<IpNet, Option<IpAddr>>,
+    /// What is routed to the tunnel.
+    protected: BTreeMap<IpNet, Way>,
     controller: Option<SocketAddr>,
+    paths: PathMtus,
+    mtu: u16,
+}
+
+/// How packets to a prefix enter the tunnel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// Our address for it.
+    source: Option<IpAddr>,
+    /// How long they may be.
     mtu: u16,
 }
 
@@ -64,9 +75,10 @@ impl Network {
         netlink.set_queue_length(tun.index(), WAITING_FRAMES)?;
         let (addresses, protected) = (BTreeSet::new(), BTreeMap::new());
         let (index, controller) = (tun.index(), None);
-        let mut network = Self { index, addresses, virtual_addresses, protected, controller, mtu: 0 };
+        let (paths, mtu) = (PathMtus::new(), 0);
+        let mut network = Self { index, addresses, virtual_addresses, protected, controller, paths, mtu };
         network.give_addresses(&mut netlink, plan)?;
-        network.give_mtu(&mut netlink, plan)?;
+        network.give_mtu(&mut netlink, mtu::of_interface(plan, &mtu::by_prefix(plan, &network.paths)))?;
         netlink.set_up(network.index)?;
         network.route(&mut netlink, plan)?;
         Ok((network, tun))
@@ -86,7 +98,6 @@ impl Network {
         let mut netlink = Netlink::open()?;
         fence(&mut netlink, plan, &self.virtual_addresses, self.controller)?;
         self.give_addresses(&mut netlink, plan)?;
-        self.give_mtu(&mut netlink, plan)?;
         self.route(&mut netlink, plan)?;
         self.take_addresses(&mut netlink, plan)
     }
@@ -122,9 +133,21 @@ impl Network {
         fence(&mut Netlink::open()?, plan, &self.virtual_addresses, self.controller)
     }
 
-    /// Makes room for the suite with the largest overhead that a peer may choose.
-    fn give_mtu(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-        let mtu = mtu::longest_inner(plan);
+    /// Returns the MTU of the path to a peer, as far as it is known.
+    pub(crate) fn path_mtu(&self, peer: &Identity) -> u16 {
+        self.paths.get(peer).copied().unwrap_or(mtu::USUAL)
+    }
+
+    /// Follows the MTUs of paths: packets that are too long for one are refused before they enter the tunnel, and their sender is told.
+    ///
+    /// # Errors
+    /// What the kernel refused; what was done before stays.
+    pub(crate) fn follow_paths(&mut self, plan: &NodePlan, found: PathMtus) -> Result<(), espalier_sys::Error> {
+        self.paths.extend(found);
+        self.route(&mut Netlink::open()?, plan)
+    }
+
+    fn give_mtu(&mut self, netlink: &mut Netlink, mtu: u16) -> Result<(), espalier_sys::Error> {
         if mtu != self.mtu {
             netlink.set_mtu(self.index, u32::from(mtu))?;
             self.mtu = mtu;
@@ -157,30 +180,39 @@ impl Network {
 
     /// Routes what has a tunnel to the interface.
     fn route(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
-        let own = plan.node.addresses.iter().map(IpNet::addr);
-        let source = |destination: &IpNet| {
-            // In transport mode both ends are those of the path.
-            let end = reconcile::in_transport_mode(plan).find(|rule| rule.remote.contains(destination));
-            let end = end.and_then(|rule| rule.local.first().map(IpNet::addr));
-            let given = end.or_else(|| self.virtual_addresses.source(plan, destination));
-            given.or_else(|| own.clone().find(|a| a.is_ipv4() == destination.addr().is_ipv4()))
-        };
-        let wanted: BTreeMap<_, _> = reconcile::protected(plan).into_iter().map(|net| (net, source(&net))).collect();
-        let route = |destination: &IpNet, source: &Option<IpAddr>| Route {
+        let longest = mtu::by_prefix(plan, &self.paths);
+        let interface = mtu::of_interface(plan, &longest);
+        // The interface is never narrower than a route that leads to it.
+        self.give_mtu(netlink, self.mtu.max(interface))?;
+        // In transport mode both ends are those of the path.
+        let pairs = reconcile::in_transport_mode(plan).flat_map(|rule| rule.remote.iter().zip(&rule.local));
+        let ends: BTreeMap<IpNet, IpAddr> = pairs.map(|(remote, local)| (remote.trunc(), local.addr())).collect();
+        let source = |net: &IpNet| ends.get(net).copied().or_else(|| self.source(plan, net));
+        let way = |(net, mtu): (&IpNet, &u16)| (*net, Way { source: source(net), mtu: *mtu });
+        let wanted: BTreeMap<_, _> = longest.iter().map(way).collect();
+        let route = |destination: &IpNet, way: &Way| Route {
             destination: *destination,
             table: TABLE,
             metric: TUNNEL_METRIC,
             target: Target::Interface(self.index),
-            source: *source,
+            source: way.source,
+            mtu: Some(way.mtu.into()),
         };
-        for (destination, source) in wanted.iter().filter(|(net, source)| self.protected.get(net) != Some(source)) {
-            netlink.replace_route(&route(destination, source))?;
+        for (destination, way) in wanted.iter().filter(|(net, way)| self.protected.get(net) != Some(way)) {
+            netlink.replace_route(&route(destination, way))?;
         }
-        for (destination, source) in self.protected.iter().filter(|(net, _)| !wanted.contains_key(net)) {
-            netlink.delete_route(&route(destination, source))?;
+        for (destination, way) in self.protected.iter().filter(|(net, _)| !wanted.contains_key(net)) {
+            netlink.delete_route(&route(destination, way))?;
         }
         self.protected = wanted;
-        Ok(())
+        self.give_mtu(netlink, interface)
+    }
+
+    /// Returns our address for packets to a prefix.
+    fn source(&self, plan: &NodePlan, destination: &IpNet) -> Option<IpAddr> {
+        let given = self.virtual_addresses.source(plan, destination);
+        let mut own = plan.node.addresses.iter().map(IpNet::addr);
+        given.or_else(|| own.find(|address| address.is_ipv4() == destination.addr().is_ipv4()))
     }
 }
 
@@ -196,7 +228,14 @@ fn fence(
     Guard::apply(&guard(plan, &guarded, addresses, controller))?;
     for destination in &guarded {
         let (destination, target) = (*destination, Target::Unreachable);
-        netlink.replace_route(&Route { destination, table: TABLE, metric: LAST_METRIC, target, source: None })?;
+        netlink.replace_route(&Route {
+            destination,
+            table: TABLE,
+            metric: LAST_METRIC,
+            target,
+            source: None,
+            mtu: None,
+        })?;
     }
     keep_outside(netlink, plan)?;
     let standing = netlink.routes(TABLE)?;

@@ -15,11 +15,13 @@ use espalier_ike::{CertificateIdentity, Endpoint, Now, Output};
 use espalier_model::identity::Identity;
 use espalier_model::plan::NodePlan;
 use espalier_model::sa::{ChildId, UdpPath};
+use tokio::sync::mpsc;
 
 use crate::dataplane::userspace::Userspace;
 use crate::dataplane::{DataPlane, DataPlaneError};
 use crate::door::{self, Door, Inbox};
 use crate::driver::RunError;
+use crate::mtu::PathMtus;
 use crate::network::Network;
 use crate::reconcile;
 use crate::settings::Tuning;
@@ -28,6 +30,7 @@ use told::Told;
 
 const IDLE: Duration = Duration::from_secs(3600);
 
+mod paths;
 mod report;
 mod told;
 
@@ -37,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) plane: Userspace,
     pub(crate) inbox: Inbox,
     pub(crate) underlay: Underlay,
+    /// Paths that were too narrow for a packet.
+    pub(crate) narrow: mpsc::Receiver<UdpPath>,
     plan: NodePlan,
     network: Network,
     door: Door,
@@ -44,6 +49,8 @@ pub(crate) struct Node {
     changed: bool,
     certificate_not_after: Option<u64>,
     told: Told,
+    /// MTUs that were found and are not followed yet.
+    found: PathMtus,
 }
 
 impl Node {
@@ -65,7 +72,7 @@ impl Node {
         let (sockets, esp) = door::Sockets::bind()?;
         let (network, tun) = Network::set_up(plan)?;
         let (letterbox, inbox) = door::inbox();
-        let mut plane = Userspace::start(tun, esp, letterbox.clone(), offloads)?;
+        let (mut plane, narrow) = Userspace::start(tun, esp, letterbox.clone(), offloads)?;
         plane.apply(&network.virtual_addresses().rules(plan))?;
         let keepers = [endpoint.doorkeeper(now()), endpoint.doorkeeper(now())];
         let door = Door::open(sockets, keepers, letterbox)?;
@@ -77,6 +84,7 @@ impl Node {
             plane,
             inbox,
             underlay,
+            narrow,
             plan,
             network,
             door,
@@ -84,6 +92,7 @@ impl Node {
             changed: true,
             certificate_not_after,
             told: Told::default(),
+            found: PathMtus::new(),
         };
         node.readdress();
         node.endpoint.configure(now(), peers);
@@ -211,6 +220,11 @@ impl Node {
                 let (suite, mode, esn, around) = (form.suite(), form.mode, form.esn, form.around());
                 tracing::info!(child = ?sa.0.id, rule = %sa.0.rule, %spi, %suite, %mode, esn, %around, "child SA in use");
                 report(sa.0.id, "outbound", self.plane.use_outbound(&sa));
+                let peer =
+                    self.plan.rules.iter().find(|rule| rule.name == sa.0.rule).and_then(|rule| rule.peer.clone());
+                if let Some(peer) = peer {
+                    self.look_at_path(&peer, sa.0.path);
+                }
             }
             Output::Remove(id, direction) => self.plane.remove(id, direction),
             Output::MovePath(id, path) => {
@@ -218,6 +232,7 @@ impl Node {
                 self.plane.move_path(id, path);
             }
             Output::Moved { peer, from, to, why } => {
+                self.look_at_path(&peer, to);
                 let path = |path: UdpPath| format!("{} > {}", path.local, path.remote);
                 tracing::info!(%peer, from = path(from), to = path(to), %why, "path moved");
             }

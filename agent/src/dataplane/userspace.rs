@@ -50,6 +50,8 @@ struct Shared {
     totals: Totals,
     offloads: States,
     events: mpsc::Sender<SaEvent>,
+    /// Paths that were too narrow for a packet.
+    too_long: mpsc::Sender<UdpPath>,
     letterbox: Letterbox,
     stop: AtomicBool,
     /// For each worker.
@@ -67,22 +69,29 @@ pub struct Userspace {
 
 /// Events are rare; a full channel is tried again with the next packet.
 const EVENTS: usize = 1_024;
+/// Paths that wait to be looked at.
+const NARROW_PATHS: usize = 64;
 
 impl Userspace {
     /// Starts the workers. `sockets` are those that get the ESP of port 4500, for IPv4 and IPv6; an IKE message that comes there all
-    /// the same goes into the letterbox.
+    /// the same goes into the letterbox. Also returns the paths that turn out too narrow for a packet, as they do.
     ///
     /// # Errors
     /// No thread or descriptor is left.
-    pub fn start(tun: Tun, sockets: [UdpSocket; 2], letterbox: Letterbox, offloads: Offloads) -> io::Result<Self> {
-        let (event_sender, events) = mpsc::channel(EVENTS);
-        let shared = Arc::new(Shared::new(tun, sockets, letterbox, offloads, event_sender)?);
+    pub fn start(
+        tun: Tun,
+        sockets: [UdpSocket; 2],
+        letterbox: Letterbox,
+        offloads: Offloads,
+    ) -> io::Result<(Self, mpsc::Receiver<UdpPath>)> {
+        let ((event_sender, events), (too_long, narrow)) = (mpsc::channel(EVENTS), mpsc::channel(NARROW_PATHS));
+        let shared = Arc::new(Shared::new(tun, sockets, letterbox, offloads, (event_sender, too_long))?);
         let mut plane = Self { shared, events, outbounds: BTreeMap::new(), workers: Vec::new() };
         for (name, run) in [("esp-out", outbound::run as fn(&Shared)), ("esp-in", inbound::run)] {
             let shared = Arc::clone(&plane.shared);
             plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
         }
-        Ok(plane)
+        Ok((plane, narrow))
     }
 
     /// Returns the packets that came and went so far.
@@ -126,7 +135,7 @@ impl Shared {
         sockets: [UdpSocket; 2],
         letterbox: Letterbox,
         offloads: Offloads,
-        events: mpsc::Sender<SaEvent>,
+        (events, too_long): (mpsc::Sender<SaEvent>, mpsc::Sender<UdpPath>),
     ) -> io::Result<Self> {
         let offloads = States::agree(offloads, &tun, &sockets);
         for socket in &sockets {
@@ -142,6 +151,7 @@ impl Shared {
             totals: Totals::default(),
             offloads,
             events,
+            too_long,
             letterbox,
             stop: AtomicBool::new(false),
             stopped: [Waker::new()?, Waker::new()?, Waker::new()?],

@@ -12,6 +12,14 @@ pub(crate) fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Reads an option whose value is one `int`.
+pub(crate) fn get(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<libc::c_int> {
+    let (mut value, mut len) = (0, size::<libc::c_int>());
+    // SAFETY: getsockopt(2) writes at most `len` bytes to `value`, and the length; both live across the call.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Puts a mark onto every packet that a socket sends.
 ///
 /// # Errors

@@ -12,12 +12,14 @@ use crate::option::{set, set_buffers};
 
 mod batch;
 mod control;
+mod path;
 mod raw;
 mod steer;
 mod train;
 
 pub use batch::{Batch, Datagram};
 use control::Control;
+pub use path::path_mtu;
 pub use raw::RawSocket;
 pub use steer::Word;
 pub use train::Trains;

@@ -23,7 +23,8 @@ use super::nonces::Nonces;
 /// How the network treats IKE messages.
 #[derive(Clone, Copy)]
 pub(crate) struct Network {
-    /// Share of messages that are lost.
+    /// Share of messages that are lost, but never more than [`MOST_LOST`] of one node to another in a row: what a peer sends until it
+    /// takes the other for dead is not all lost, and then no packet may be.
     pub(crate) loss: f64,
     /// Share of messages that arrive twice.
     pub(crate) twice: f64,
@@ -90,6 +91,8 @@ pub(crate) struct World {
     rng: StdRng,
     wire: BinaryHeap<Flight>,
     timers: BTreeSet<(Instant, usize)>,
+    /// Messages of one node to another that were lost in a row.
+    lost_in_a_row: BTreeMap<(usize, usize), u8>,
     indices: BTreeMap<IpAddr, usize>,
     count: u64,
 }
@@ -99,6 +102,7 @@ pub(crate) const LEAST_DELAY: Duration = Duration::from_millis(1);
 /// More IKE SAs than a node may hold for one peer, however things cross.
 const MOST_SAS: usize = 12;
 
+const MOST_LOST: u8 = 2;
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
 
@@ -189,6 +193,7 @@ impl World {
             rng,
             wire: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            lost_in_a_row: BTreeMap::new(),
             indices: (0..count).map(|index| (address(index), index)).collect(),
             count: 0,
         }
@@ -350,12 +355,15 @@ impl World {
 
     fn transmit(&mut self, path: UdpPath, datagram: &[u8]) {
         self.nonces.sealed(datagram);
-        let copies = if self.rng.random_bool(self.network.loss) {
+        let (from, to) = (self.index(path.local.ip()), self.index(path.remote.ip()));
+        let lost = self.lost_in_a_row.entry((from, to)).or_default();
+        let copies = if self.rng.random_bool(self.network.loss) && *lost < MOST_LOST {
+            *lost += 1;
             0
         } else {
+            *lost = 0;
             1 + usize::from(self.rng.random_bool(self.network.twice))
         };
-        let (from, to) = (self.index(path.local.ip()), self.index(path.remote.ip()));
         let Some(seen) = self.translated(from, to, path) else { return };
         let copies = if self.is_cut(from, to) { 0 } else { copies };
         for _ in 0..copies {

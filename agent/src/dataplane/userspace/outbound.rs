@@ -207,6 +207,10 @@ fn send(shared: &Shared, carriage: Carriage, ipv4: bool, trains: &mut Trains) {
     if trains.take_refused() {
         shared.offloads.refuse(Offload::UdpSegmentation);
     }
+    if let Some(path) = trains.take_too_long() {
+        // A full channel has one of the same path, or the next packet tells it.
+        let _ = shared.too_long.try_send(path);
+    }
     let failed = trains.clear();
     shared.counters.count_many(DropReason::SendFailed, failed);
     shared.totals.to_wire.add(datagrams - failed);

@@ -99,7 +99,7 @@ fn the_tunnel_carries_protected_traffic_and_nothing_else_does_when_it_is_gone() 
             // Where the packets would go without a tunnel.
             let destination = "0.0.0.0/0".parse().unwrap();
             let target = Target::Gateway(B4.parse().unwrap());
-            netlink.add_route(&Route { destination, table: 254, metric: 0, target, source: None }).unwrap();
+            netlink.add_route(&Route { destination, table: 254, metric: 0, target, source: None, mtu: None }).unwrap();
             tun
         })
         .unwrap();

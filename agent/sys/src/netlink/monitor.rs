@@ -110,7 +110,9 @@ mod tests {
 
             let gateway = Target::Gateway("198.51.100.2".parse().unwrap());
             let destination = "0.0.0.0/0".parse().unwrap();
-            netlink.add_route(&Route { destination, table: 254, metric: 0, target: gateway, source: None }).unwrap();
+            netlink
+                .add_route(&Route { destination, table: 254, metric: 0, target: gateway, source: None, mtu: None })
+                .unwrap();
             assert!(hears(&monitor));
             netlink.set_down(index).unwrap();
             assert!(hears(&monitor));
@@ -145,7 +147,7 @@ mod tests {
             let destination = "0.0.0.0/0".parse().unwrap();
             let route = |metric, index| {
                 let target = Target::Interface(index);
-                Route { destination, table: 254, metric, target, source: None }
+                Route { destination, table: 254, metric, target, source: None, mtu: None }
             };
             let v4 = |netlink: &mut Netlink| {
                 let present = netlink.present_addresses(None).unwrap();

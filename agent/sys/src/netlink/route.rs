@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -25,6 +25,8 @@ pub struct Route {
     pub target: Target,
     /// The address they leave from, unless the sender has chosen one.
     pub source: Option<IpAddr>,
+    /// How long they may be; as long as the interface takes where nothing is said.
+    pub mtu: Option<u32>,
 }
 
 /// What a route does with packets.
@@ -111,6 +113,9 @@ fn message(route: &Route) -> RouteMessage {
     if let Some(source) = route.source {
         attributes.push(RouteAttribute::PrefSource(source.into()));
     }
+    if let Some(mtu) = route.mtu {
+        attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    }
     match &route.target {
         Target::Interface(index) => {
             header.scope = RouteScope::Link;
@@ -128,7 +133,7 @@ fn read(message: &RouteMessage) -> Option<Route> {
         _ => Ipv6Addr::UNSPECIFIED.into(),
     };
     let (mut destination, mut table, mut metric) = (unspecified, u32::from(message.header.table), 0);
-    let (mut interface, mut gateway, mut source) = (None, None, None);
+    let (mut interface, mut gateway, mut source, mut mtu) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(address) => destination = ip(address)?,
@@ -137,6 +142,11 @@ fn read(message: &RouteMessage) -> Option<Route> {
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::Gateway(address) => gateway = ip(address),
             RouteAttribute::PrefSource(address) => source = ip(address),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics
+                    .iter()
+                    .find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });
+            }
             _ => {}
         }
     }
@@ -147,7 +157,7 @@ fn read(message: &RouteMessage) -> Option<Route> {
         _ => return None,
     };
     let destination = IpNet::new(destination, message.header.destination_prefix_length).ok()?;
-    Some(Route { destination, table, metric, target, source })
+    Some(Route { destination, table, metric, target, source, mtu })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

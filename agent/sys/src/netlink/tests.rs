@@ -76,10 +76,17 @@ fn routes_are_added_replaced_listed_and_deleted() {
             let index = netlink.link_index("wire").unwrap();
             for (net, gateway) in [("10.9.0.0/16", B4), ("fd00:9::/32", B6)] {
                 let destination = net.parse().unwrap();
-                let route =
-                    Route { destination, table: 4500, metric: 10, target: Target::Interface(index), source: None };
+                let route = Route {
+                    destination,
+                    table: 4500,
+                    metric: 10,
+                    target: Target::Interface(index),
+                    source: None,
+                    mtu: None,
+                };
                 let refuse = Route { metric: 4000, target: Target::Unreachable, ..route.clone() };
-                let via = Route { target: Target::Gateway(gateway.parse().unwrap()), ..route.clone() };
+                let via =
+                    Route { target: Target::Gateway(gateway.parse().unwrap()), mtu: Some(1_400), ..route.clone() };
                 netlink.add_route(&route).unwrap();
                 assert!(
                     netlink.add_route(&route).unwrap_err().to_string().ends_with("it exists already; remove it first")
@@ -105,7 +112,8 @@ fn a_rule_sends_unmarked_packets_into_another_table_and_lets_marked_ones_pass() 
         let mut netlink = Netlink::open().unwrap();
         for (ipv6, net) in [(false, "192.0.2.0/24"), (true, "2001:db8::/64")] {
             let destination = net.parse().unwrap();
-            let route = Route { destination, table: 4500, metric: 9, target: Target::Unreachable, source: None };
+            let route =
+                Route { destination, table: 4500, metric: 9, target: Target::Unreachable, source: None, mtu: None };
             netlink.replace_route(&route).unwrap();
             let rule = Rule::unless_marked(ipv6, 100, 4500, 0x4553_5000);
             netlink.add_rule(&rule).unwrap();

@@ -21,6 +21,8 @@ pub struct Trains {
     failed: usize,
     coupling: bool,
     refused: bool,
+    /// The path of a datagram that was too long for it.
+    too_long: Option<UdpPath>,
 }
 
 struct Train {
@@ -55,6 +57,7 @@ impl Trains {
             failed: 0,
             coupling,
             refused: false,
+            too_long: None,
         }
     }
 
@@ -102,6 +105,19 @@ impl Trains {
         std::mem::take(&mut self.refused)
     }
 
+    /// Returns, once, the path of a datagram that was left out because it was longer than the path takes.
+    pub fn take_too_long(&mut self) -> Option<UdpPath> {
+        self.too_long.take()
+    }
+
+    /// Notes that datagrams are left out.
+    fn fail(&mut self, path: UdpPath, datagrams: usize, error: &io::Error) {
+        self.failed += datagrams;
+        if error.raw_os_error() == Some(libc::EMSGSIZE) {
+            self.too_long = Some(path);
+        }
+    }
+
     fn bytes(&self, train: &Train) -> &[u8] {
         self.arena.get(train.start..train.start + train.length).unwrap_or_default()
     }
@@ -144,7 +160,8 @@ impl UdpSocket {
             if train_is_at_fault(train, &error) {
                 self.send_singly(trains)?;
             } else if error.kind() != io::ErrorKind::Interrupted {
-                trains.failed += train.datagrams;
+                let (path, datagrams) = (train.path, train.datagrams);
+                trains.fail(path, datagrams, &error);
                 trains.next += 1;
             }
         }
@@ -181,14 +198,17 @@ impl UdpSocket {
     fn send_singly(&self, trains: &mut Trains) -> io::Result<()> {
         let mut all_passed = true;
         while let Some(train) = trains.trains.get(trains.next).filter(|train| train.datagrams > 0) {
-            let bytes = trains.bytes(train);
+            let (path, bytes) = (train.path, trains.bytes(train));
             match self.send_classified(
                 &train.path,
                 train.class,
                 bytes.get(..train.segment.min(bytes.len())).unwrap_or_default(),
             ) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(_) => (trains.failed, all_passed) = (trains.failed + 1, false),
+                Err(error) => {
+                    trains.fail(path, 1, &error);
+                    all_passed = false;
+                }
                 Ok(()) => {}
             }
             if let Some(train) = trains.trains.get_mut(trains.next) {

@@ -110,7 +110,8 @@ fn ports(end: &NetNs, place: u8, underlay_ipv4: bool) -> (Tun, [UdpSocket; 2]) {
         netlink.set_up(tun.index()).unwrap();
         for net in ["10.77.0.0/16", "fd77::/16"] {
             let target = Target::Interface(tun.index());
-            let route = Route { destination: net.parse().unwrap(), table: 254, metric: 5, target, source: None };
+            let route =
+                Route { destination: net.parse().unwrap(), table: 254, metric: 5, target, source: None, mtu: None };
             netlink.add_route(&route).unwrap();
         }
         let wildcards: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
@@ -172,7 +173,7 @@ fn half(ends: &Ends, place: u8, from: u8) -> ChildSa {
 pub(super) fn planes(ends: &Ends, offloads: Offloads) -> [Userspace; 2] {
     [(&ends.a, 1), (&ends.b, 2)].map(|(end, place)| {
         let (tun, sockets) = ports(end, place, ends.underlay_ipv4);
-        let mut plane = Userspace::start(tun, sockets, door::inbox().0, offloads).unwrap();
+        let (mut plane, _) = Userspace::start(tun, sockets, door::inbox().0, offloads).unwrap();
         plane.apply(&[rule(place)]).unwrap();
         plane.install_inbound(&InboundSa(half(ends, place, 3 - place))).unwrap();
         plane.use_outbound(&OutboundSa(half(ends, place, place))).unwrap();
@@ -184,7 +185,9 @@ pub(super) fn planes(ends: &Ends, offloads: Offloads) -> [Userspace; 2] {
 pub(super) fn worker(ends: &Ends) -> [(Shared, outbound::Worker, inbound::Worker); 2] {
     [(&ends.a, 1), (&ends.b, 2)].map(|(end, place)| {
         let (tun, sockets) = ports(end, place, ends.underlay_ipv4);
-        let shared = Shared::new(tun, sockets, door::inbox().0, Offloads::default(), mpsc::channel(10).0).unwrap();
+        let shared =
+            Shared::new(tun, sockets, door::inbox().0, Offloads::default(), (mpsc::channel(10).0, mpsc::channel(10).0))
+                .unwrap();
         let inbound = Inbound::new(&InboundSa(half(ends, place, 3 - place))).unwrap();
         let outbound = Outbound::new(&OutboundSa(half(ends, place, place))).unwrap();
         let tables = Tables::default().with_policy(Spd::compile(&[rule(place)]));

@@ -102,4 +102,6 @@ fn datagrams_beyond_the_mtu_fail_without_a_word_against_trains() {
     from.send_trains(&mut trains).unwrap();
     // The last one, which fits, has left.
     assert_eq!((trains.take_refused(), trains.clear()), (false, 3));
+    let told = trains.take_too_long().map(|path| path.remote);
+    assert_eq!((told, trains.take_too_long()), (Some(SocketAddr::new(B4.parse().unwrap(), 7_000)), None));
 }
