@@ -3,6 +3,7 @@
 
 mod forms;
 mod load;
+mod mtu;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
