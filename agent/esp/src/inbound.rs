@@ -34,6 +34,7 @@ pub struct Inbound {
     source: ArcSwapOption<SocketAddr>,
     used: Use,
     reported: AtomicBool,
+    expiry_reported: AtomicBool,
     replayed: AtomicU64,
     unauthentic: AtomicU64,
 }
@@ -122,6 +123,7 @@ impl Inbound {
             source: ArcSwapOption::empty(),
             used: Use::new(*limits),
             reported: AtomicBool::new(false),
+            expiry_reported: AtomicBool::new(false),
             replayed: AtomicU64::new(0),
             unauthentic: AtomicU64::new(0),
         })
@@ -172,6 +174,18 @@ impl Inbound {
     #[must_use]
     pub fn take_first(&self) -> bool {
         !self.reported.load(Relaxed) && self.used.packets() > 0 && !self.reported.swap(true, Relaxed)
+    }
+
+    /// Tells whether it is still to be reported that the SA carries nothing more, and hands that duty to the caller, who gives it back
+    /// with [`Inbound::expiry_not_reported`] where it cannot.
+    #[must_use]
+    pub fn take_expired(&self) -> bool {
+        !self.expiry_reported.swap(true, Relaxed)
+    }
+
+    /// Lets the next packet report that the SA carries nothing more.
+    pub fn expiry_not_reported(&self) {
+        self.expiry_reported.store(false, Relaxed);
     }
 
     /// Lets the next packet report that the SA is in use.

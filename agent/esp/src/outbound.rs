@@ -7,6 +7,7 @@ mod packet;
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use espalier_model::identity::Name;
@@ -39,6 +40,7 @@ pub struct Outbound {
     takes_padding: bool,
     selectors: SaSelectors,
     used: Use,
+    expiry_reported: AtomicBool,
     path: ArcSwap<UdpPath>,
 }
 
@@ -113,6 +115,7 @@ impl Outbound {
             takes_padding: *padding,
             selectors: selectors.clone(),
             used: Use::new(*limits),
+            expiry_reported: AtomicBool::new(false),
             path: ArcSwap::from_pointee(*path),
         })
     }
@@ -224,6 +227,18 @@ impl Outbound {
         let (source_port, destination_port) = flow.ports.unzip();
         self.selectors.local.iter().any(|ts| ts.contains(flow.source, flow.protocol, source_port))
             && self.selectors.remote.iter().any(|ts| ts.contains(flow.destination, flow.protocol, destination_port))
+    }
+
+    /// Tells whether it is still to be reported that the SA carries nothing more, and hands that duty to the caller, who gives it back
+    /// with [`Outbound::expiry_not_reported`] where it cannot.
+    #[must_use]
+    pub fn take_expired(&self) -> bool {
+        !self.expiry_reported.swap(true, Relaxed)
+    }
+
+    /// Lets the next packet report that the SA carries nothing more.
+    pub fn expiry_not_reported(&self) {
+        self.expiry_reported.store(false, Relaxed);
     }
 
     /// Returns where its datagrams go.

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use espalier_esp::offload::FRAME_HEADER_LEN;
@@ -52,6 +53,9 @@ struct Shared {
     events: mpsc::Sender<SaEvent>,
     /// Paths that were too narrow for a packet.
     too_long: mpsc::Sender<UdpPath>,
+    start: Instant,
+    /// The second since the start, from 1, in which a packet of an unknown SPI was told of last.
+    stray_told: AtomicU64,
     letterbox: Letterbox,
     stop: AtomicBool,
     /// For each worker.
@@ -152,6 +156,8 @@ impl Shared {
             offloads,
             events,
             too_long,
+            start: Instant::now(),
+            stray_told: AtomicU64::new(0),
             letterbox,
             stop: AtomicBool::new(false),
             stopped: [Waker::new()?, Waker::new()?, Waker::new()?],

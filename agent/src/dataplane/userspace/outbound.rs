@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use espalier_esp::offload::Segments;
-use espalier_esp::{Carriage, DropReason, Outbound, Tables, Wrapped, flow_of};
+use espalier_esp::{Carriage, DropReason, Outbound, SealError, Tables, Wrapped, flow_of};
 use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
 use espalier_sys::udp::{RawSocket, Trains};
@@ -108,7 +108,7 @@ impl Lanes {
     /// Seals packets where they stand; their numbers are taken in one step.
     fn seal_in_place(&mut self, shared: &Shared, sa: &Outbound, mut segments: Segments<'_>) -> Result<(), DropReason> {
         let class = sa.outer_fields(segments.packet())?.class;
-        let mut numbers = sa.reserve(segments.count(), segments.bytes())?;
+        let mut numbers = sa.reserve(segments.count(), segments.bytes()).map_err(|error| refused(shared, sa, error))?;
         if numbers.soft() {
             ask_for_rekey(shared, sa);
         }
@@ -147,7 +147,7 @@ impl Lanes {
                     }
                     lane.trains.push(lane.path, fields.class, length);
                 }
-                Err(error) => shared.counters.count(error.into()),
+                Err(error) => shared.counters.count(refused(shared, sa, error)),
             }
         }
         Ok(())
@@ -195,6 +195,14 @@ impl Lane<'_> {
 /// A full channel only delays the rekey: the hard limit still stands.
 fn ask_for_rekey(shared: &Shared, sa: &Outbound) {
     let _ = shared.events.try_send(SaEvent::Soft(sa.id()));
+}
+
+/// Tells IKE, once, that an SA carries nothing more.
+fn refused(shared: &Shared, sa: &Outbound, error: SealError) -> DropReason {
+    if error == SealError::Exhausted && sa.take_expired() && shared.events.try_send(SaEvent::Hard(sa.id())).is_err() {
+        sa.expiry_not_reported();
+    }
+    error.into()
 }
 
 /// Sends what is sealed. While the socket is full the kernel keeps the frames that come meanwhile.

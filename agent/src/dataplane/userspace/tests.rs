@@ -118,6 +118,25 @@ fn what_is_dropped_is_counted_packet_by_packet() {
 }
 
 #[test]
+fn a_packet_of_an_spi_that_nobody_has_is_told_of_once_a_second() {
+    let ends = Ends::new(true);
+    let [_, mut plane] = planes(&ends, Offloads::default());
+    let sender = ends.a.enter(|| StdUdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    for _ in 0..20 {
+        sender.send_to(&[0x77; 100], "192.0.2.2:4500").unwrap();
+    }
+    let stray = SaEvent::UnknownSpi { spi: 0x7777_7777.try_into().unwrap(), remote: "192.0.2.1".parse().unwrap() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(plane.event().await, stray);
+        // The second may have ended in between.
+        let more = async { (plane.event().await, plane.event().await) };
+        assert!(tokio::time::timeout(Duration::from_millis(500), more).await.is_err());
+    });
+    assert!((1..=20).contains(&plane.counters().get(DropReason::UnknownSpi)));
+}
+
+#[test]
 fn workers_allocate_nothing_once_they_are_warm() {
     let ends = Ends::new(true);
     let [(a, mut outbound, _), (b, _, mut inbound)] = worker(&ends);

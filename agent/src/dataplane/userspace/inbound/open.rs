@@ -1,9 +1,12 @@
 //! One datagram, or packet: its SA, what is inside, whether it may enter, and what IKE is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 
-use espalier_esp::{Carriage, DropReason, Inbound, Opened, Outermost, Tables, give_back, restore_header, restored_len};
-use espalier_model::sa::{SaEvent, UdpPath};
+use espalier_esp::{
+    Carriage, DropReason, Inbound, OpenError, Opened, Outermost, Tables, give_back, restore_header, restored_len,
+};
+use espalier_model::sa::{SaEvent, Spi, UdpPath};
 use espalier_sys::udp::Datagram;
 
 use super::super::Shared;
@@ -37,17 +40,20 @@ pub(super) fn open<'d>(
         Header::Ip => Outermost::of(bytes)?,
     };
     //= RFC 7296 §2.23: ESP in UDP is taken also where no NAT was found
-    let sa = tables.inbound(outermost.spi).ok_or(DropReason::UnknownSpi)?;
+    let Some(sa) = tables.inbound(outermost.spi) else {
+        tell_stray(shared, outermost.spi, path.remote.ip());
+        return Err(DropReason::UnknownSpi);
+    };
     let (opened, class) = if sa.opens_in_place() {
         let esp = bytes.get_mut(outermost.at..).filter(|_| outermost.protocol == ESP);
-        (sa.open(esp.ok_or(DropReason::WrongForm)?)?, class)
+        (sa.open(esp.ok_or(DropReason::WrongForm)?).map_err(|error| refused(shared, sa, error))?, class)
     } else {
         let packet = match header {
             Header::Ip => bytes,
             Header::Udp | Header::Taken(_) => restored(whole, path, class, outermost.protocol, bytes)?,
         };
         // It has told the packet of congestion itself.
-        (sa.open_packet(packet)?, 0)
+        (sa.open_packet(packet).map_err(|error| refused(shared, sa, error))?, 0)
     };
     let Opened { packet, flow, newest, soft, .. } = opened;
     if !tables.admits(sa, &flow) {
@@ -74,6 +80,24 @@ fn restored<'w>(
     packet.get_mut(header..).unwrap_or_default().copy_from_slice(bytes);
     restore_header(packet, (path.remote.ip(), path.local.ip()), class, HOP_LIMIT, protocol)?;
     Ok(packet)
+}
+
+/// Tells IKE, once, that an SA carries nothing more.
+fn refused(shared: &Shared, sa: &Inbound, error: OpenError) -> DropReason {
+    if error == OpenError::Expired && sa.take_expired() && shared.events.try_send(SaEvent::Hard(sa.id())).is_err() {
+        sa.expiry_not_reported();
+    }
+    error.into()
+}
+
+/// Tells IKE of an SPI that no SA has, once a second at most: anybody can send them.
+fn tell_stray(shared: &Shared, spi: u32, remote: IpAddr) {
+    let second = shared.start.elapsed().as_secs() + 1;
+    if let Ok(spi) = Spi::try_from(spi)
+        && shared.stray_told.swap(second, Relaxed) != second
+    {
+        let _ = shared.events.try_send(SaEvent::UnknownSpi { spi, remote });
+    }
 }
 
 /// Tells IKE what it wants to know of an authentic packet; its source where that may be believed.
