@@ -1,4 +1,4 @@
-//! strongSwan as the peer: Debian's charon with ESP in user space, one for each namespace.
+//! strongSwan as the peer: Debian's charon, one for each namespace, with ESP in user space or in the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use espalier_model::suite::{AesKey, Cipher, Hmac};
 
 use crate::lab::Host;
 use crate::program::{Program, output};
@@ -38,6 +39,14 @@ impl StrongSwan {
         Self::start_with(host, "exec charon-systemd", |vici| {
             configuration(vici).replacen("charon-systemd {\n", &section, 1)
         })
+    }
+
+    /// Starts charon on a host with ESP and AH in the kernel, which must have them.
+    ///
+    /// # Errors
+    /// It does not start, or refuses its configuration; with its log.
+    pub fn start_in_kernel(host: &Host) -> Result<Self> {
+        Self::start_with(host, "exec charon-systemd", |vici| configuration(vici).replacen("kernel-libipsec ", "", 1))
     }
 
     /// Starts charon on one core, ready for many handshakes at once: half-open SAs from one address are not held up, the tables
@@ -121,6 +130,39 @@ pub fn folders(host: &Host) -> Result<PathBuf> {
         fs::create_dir_all(folder.join(part))?;
     }
     Ok(folder)
+}
+
+/// Returns how charon calls a cipher, in a proposal and in its list of SAs.
+#[must_use]
+pub fn names(cipher: Cipher) -> (String, String) {
+    let bits = |key| if key == AesKey::Aes256 { 256 } else { 128 };
+    let aead = |word: &str, name: &str, key| {
+        let bits = bits(key);
+        (format!("aes{bits}{word}"), format!("encr-alg={name} encr-keysize={bits}"))
+    };
+    let with = |(proposal, shown): (String, String), hmac: Hmac| {
+        let (word, name) = hmac_names(hmac);
+        (format!("{proposal}-{word}"), format!("{shown} integ-alg={name}"))
+    };
+    match cipher {
+        Cipher::Gcm(key) => aead("gcm16", "AES_GCM_16", key),
+        Cipher::Ccm(key) => aead("ccm16", "AES_CCM_16", key),
+        Cipher::Gmac(key) => aead("gmac", "NULL_AES_GMAC", key),
+        Cipher::ChaCha20Poly1305 => ("chacha20poly1305".to_owned(), "encr-alg=CHACHA20_POLY1305".to_owned()),
+        Cipher::Cbc(key, hmac) => with(aead("", "AES_CBC", key), hmac),
+        Cipher::Ctr(key, hmac) => with(aead("ctr", "AES_CTR", key), hmac),
+        Cipher::Null(hmac) => with(("null".to_owned(), "encr-alg=NULL".to_owned()), hmac),
+    }
+}
+
+/// Returns how charon calls an integrity algorithm, in a proposal and in its list of SAs.
+#[must_use]
+pub const fn hmac_names(hmac: Hmac) -> (&'static str, &'static str) {
+    match hmac {
+        Hmac::Sha256 => ("sha256", "HMAC_SHA2_256_128"),
+        Hmac::Sha384 => ("sha384", "HMAC_SHA2_384_192"),
+        Hmac::Sha512 => ("sha512", "HMAC_SHA2_512_256"),
+    }
 }
 
 fn configuration(vici: &Path) -> String {

@@ -1,6 +1,7 @@
 //! Every algorithm of IKE and ESP, as `swanctl --list-sas` names it.
 
-use espalier_model::suite::{AesKey, Cipher, EspSuite, Hmac, IkeEncryption, KeyExchange, Prf};
+use espalier_e2e::strongswan::names;
+use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
 
 use crate::scene::{By, Files, both_roles};
 
@@ -46,7 +47,7 @@ both_roles! {
 
 /// An IKE SA of just these algorithms. The child SA is that of the how-to.
 fn ike(by: By, encryption: IkeEncryption, prf: Prf, method: KeyExchange) {
-    let (proposal, shown) = charon_names(encryption.cipher());
+    let (proposal, shown) = names(encryption.cipher());
     let (prf_proposal, prf_shown) = charon_prf(prf);
     let (group_proposal, group_shown) = charon_group(method);
     let fields = format!("ike-encryption: [{encryption}], prf: [{prf}], key-exchange: [{method}]");
@@ -67,7 +68,7 @@ fn esp_in_the_clear(by: By, suite: EspSuite) {
 }
 
 fn esp_canaries(by: By, suite: EspSuite) -> u64 {
-    let (proposal, shown) = charon_names(suite.cipher());
+    let (proposal, shown) = names(suite.cipher());
     let proposal = format!("{proposal}-x25519");
     let confidentiality = if suite.encrypts() { "required" } else { "none" };
     let files = Files::psk().profile(&format!("esp: [{suite}], confidentiality: {confidentiality}"));
@@ -80,32 +81,6 @@ fn esp_canaries(by: By, suite: EspSuite) -> u64 {
     scene.assert_shown(&["protocol=ESP encap=yes", &shown]);
     agent.await_log(&format!("suite={suite}"), 1).unwrap();
     seen.canaries
-}
-
-/// Returns how charon calls a cipher, in a proposal and in its list of SAs.
-fn charon_names(cipher: Cipher) -> (String, String) {
-    let bits = |key| if key == AesKey::Aes256 { 256 } else { 128 };
-    let aead = |word: &str, name: &str, key| {
-        let bits = bits(key);
-        (format!("aes{bits}{word}"), format!("encr-alg={name} encr-keysize={bits}"))
-    };
-    let with = |(proposal, shown): (String, String), hmac: Hmac| {
-        let (word, name) = match hmac {
-            Hmac::Sha256 => ("sha256", "HMAC_SHA2_256_128"),
-            Hmac::Sha384 => ("sha384", "HMAC_SHA2_384_192"),
-            Hmac::Sha512 => ("sha512", "HMAC_SHA2_512_256"),
-        };
-        (format!("{proposal}-{word}"), format!("{shown} integ-alg={name}"))
-    };
-    match cipher {
-        Cipher::Gcm(key) => aead("gcm16", "AES_GCM_16", key),
-        Cipher::Ccm(key) => aead("ccm16", "AES_CCM_16", key),
-        Cipher::Gmac(key) => aead("gmac", "NULL_AES_GMAC", key),
-        Cipher::ChaCha20Poly1305 => ("chacha20poly1305".to_owned(), "encr-alg=CHACHA20_POLY1305".to_owned()),
-        Cipher::Cbc(key, hmac) => with(aead("", "AES_CBC", key), hmac),
-        Cipher::Ctr(key, hmac) => with(aead("ctr", "AES_CTR", key), hmac),
-        Cipher::Null(hmac) => with(("null".to_owned(), "encr-alg=NULL".to_owned()), hmac),
-    }
 }
 
 const fn charon_prf(prf: Prf) -> (&'static str, &'static str) {
