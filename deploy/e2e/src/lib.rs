@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod flood;
 pub mod flow;
+pub mod guest;
 pub mod lab;
 pub mod mesh;
 pub mod ping;

@@ -47,7 +47,8 @@ pub fn ping_from(from: &Host, source: IpAddr, to: IpAddr, count: u32, size: u16)
 
 /// Bytes that only protected packets carry.
 pub const CANARY: &[u8] = b"espalier-canary!";
-const CANARY_HEX: &str = "657370616c6965722d63616e61727921";
+/// The same as ping(8) takes it.
+pub const CANARY_HEX: &str = "657370616c6965722d63616e61727921";
 
 fn read(text: &str) -> Result<Pings> {
     let line = text.lines().find(|line| line.contains("packets transmitted"));

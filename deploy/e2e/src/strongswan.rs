@@ -1,4 +1,4 @@
-//! strongSwan as the peer: Debian's charon, one for each namespace, with ESP in user space or in the kernel.
+//! strongSwan as the peer: Debian's charon with ESP in user space, one for each namespace; or settings for one with the kernel's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,14 +39,6 @@ impl StrongSwan {
         Self::start_with(host, "exec charon-systemd", |vici| {
             configuration(vici).replacen("charon-systemd {\n", &section, 1)
         })
-    }
-
-    /// Starts charon on a host with ESP and AH in the kernel, which must have them.
-    ///
-    /// # Errors
-    /// It does not start, or refuses its configuration; with its log.
-    pub fn start_in_kernel(host: &Host) -> Result<Self> {
-        Self::start_with(host, "exec charon-systemd", |vici| configuration(vici).replacen("kernel-libipsec ", "", 1))
     }
 
     /// Starts charon on one core, ready for many handshakes at once: half-open SAs from one address are not held up, the tables
@@ -165,11 +157,21 @@ pub const fn hmac_names(hmac: Hmac) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns strongswan.conf(5) for a charon with the kernel's ESP and AH, which listens to swanctl(8) at a URI. Its log names connections.
+#[must_use]
+pub fn kernel_configuration(vici: &str) -> String {
+    let settings = listening(vici).replacen("kernel-libipsec ", "", 1);
+    settings.replacen("default = 1\n", "default = 1\n      ike_name = yes\n", 1)
+}
+
 fn configuration(vici: &Path) -> String {
+    listening(&format!("unix://{}", vici.display()))
+}
+
+fn listening(vici: &str) -> String {
     format!(
         "charon-systemd {{\n  load = {PLUGINS}\n  retransmit_base = 1.2\n  retransmit_timeout = 1\n  plugins {{\n    vici {{\n      \
-         socket = unix://{}\n    }}\n  }}\n  journal {{\n    default = -1\n  }}\n  filelog {{\n    stderr {{\n      \
-         default = 1\n    }}\n  }}\n}}\n",
-        vici.display()
+         socket = {vici}\n    }}\n  }}\n  journal {{\n    default = -1\n  }}\n  filelog {{\n    stderr {{\n      \
+         default = 1\n    }}\n  }}\n}}\n"
     )
 }

@@ -9,7 +9,7 @@ use cargo_metadata::MetadataCommand;
 use cargo_metadata::camino::Utf8PathBuf;
 
 /// A program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 15] = [
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
@@ -23,6 +23,8 @@ const NEEDED: [(&str, &str); 13] = [
     ("charon-systemd", "charon-systemd"),
     ("pki", "strongswan-pki"),
     ("tshark", "tshark"),
+    ("linux.uml", "user-mode-linux"),
+    ("modprobe", "kmod"),
 ];
 /// Debian packages that bring plugins of a program above, and a file of each.
 const PLUGINS: [(&str, &str); 3] = [

@@ -75,6 +75,7 @@ fn suites(root: &Path, options: &Options) -> Result<Vec<Report>> {
         suites.push(scapy(root, options.long)?);
         suites.push(simulation(options.long)?);
         suites.push(cargo("strongswan", minutes(8), &e2e("strongswan"), &[])?);
+        suites.push(cargo("kernel", minutes(5), &e2e("kernel"), &[])?);
         suites.push(cargo("tshark", minutes(2), &e2e("tshark"), &[])?);
         suites.push(namespaces(options.long)?);
         suites.push(cargo("dataplane", minutes(1), &e2e("bench_dataplane"), &[])?);
