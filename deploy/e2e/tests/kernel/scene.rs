@@ -25,7 +25,7 @@ pub(crate) struct Scene<'j> {
     place: usize,
 }
 
-const TRANSFER: usize = 500_000;
+const TRANSFER: usize = 300_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl<'j> Scene<'j> {
@@ -67,11 +67,16 @@ impl<'j> Scene<'j> {
     pub(crate) fn assert_passes(&mut self) {
         let capture = self.capture();
         self.connect();
-        let gateway = self.judge.gateway();
-        for (near, far) in self.case.ends(self.node()).into_iter().zip(self.case.ends(gateway)) {
-            self.assert_answered(near, far);
-            self.assert_echoed(near);
-        }
+        let ends = self.case.ends(self.node()).into_iter().zip(self.case.ends(self.judge.gateway()));
+        let scene = &*self;
+        thread::scope(|scope| {
+            for (near, far) in ends {
+                scope.spawn(move || {
+                    scene.assert_answered(near, far);
+                    scene.assert_echoed(near);
+                });
+            }
+        });
         self.assert_protected(capture.stop().unwrap());
         self.assert_counted();
     }
@@ -87,9 +92,10 @@ impl<'j> Scene<'j> {
     fn assert_answered(&self, near: IpAddr, far: IpAddr) {
         let longest = self.case.longest_packet() - if near.is_ipv4() { 28 } else { 48 };
         let pings = |from, to| {
-            // A second apart, since ping(8) waits no longer for the last reply, and the guest is slow.
-            let ping =
-                |size| format!("ping -n -q -p {CANARY_HEX} -c 2 -M do -s {size} -I {from} {to} & all=\"$all $!\"");
+            // Until two are answered: on a busy machine the guest may stand still for longer than ping(8) waits for a last reply.
+            let ping = |size| {
+                format!("ping -n -q -p {CANARY_HEX} -i 0.2 -c 2 -w 20 -M do -s {size} -I {from} {to} & all=\"$all $!\"")
+            };
             let all = [16, 1001, longest].map(ping).join("; ");
             format!("{all}; for ping in $all; do wait $ping || lost=1; done; [ -z \"$lost\" ]")
         };
@@ -97,12 +103,9 @@ impl<'j> Scene<'j> {
             let gateway = scope.spawn(move || self.judge.run(&pings(far, near)));
             let mut node = self.node().namespace.command("sh");
             node.args(["-c", &pings(near, far)]);
-            let node = output(node).unwrap();
+            output(node).unwrap();
             let Finished { status, output } = gateway.join().unwrap();
-            assert_eq!(status, 0, "{output}");
-            for text in [node, output] {
-                assert_eq!(text.matches("2 packets transmitted, 2 received").count(), 3, "{text}");
-            }
+            assert_eq!(status, 0, "from the gateway:\n{output}");
         });
     }
 
