@@ -10,7 +10,7 @@ use crate::scene::Scene;
 
 const SOON: Duration = Duration::from_secs(40);
 /// A packet each way every 10 ms.
-const PINGS: u32 = 1000;
+const PINGS: u32 = 1200;
 
 pub(crate) fn by_the_gateway(scene: &mut Scene<'_>) {
     under_traffic(scene, |scene| {
@@ -28,11 +28,12 @@ pub(crate) fn by_the_agent(scene: &mut Scene<'_>) {
 
 pub(crate) fn by_both(scene: &mut Scene<'_>) {
     under_traffic(scene, |scene| {
-        for _ in 0..8 {
-            scene.control("--rekey");
-            sleep(Duration::from_millis(700));
+        for _ in 0..4 {
+            // The agent's turn comes after 1.8 to 2 seconds. A refusal for the time being is an answer too.
+            let _ = scene.try_control("--rekey");
+            sleep(Duration::from_millis(1850));
         }
-        scene.agent.await_children(6).unwrap();
+        scene.agent.await_children(5).unwrap();
     });
 }
 

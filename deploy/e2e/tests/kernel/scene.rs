@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use espalier_e2e::agent::Agent;
 use espalier_e2e::guest::Finished;
 use espalier_e2e::lab::{Host, UPLINK};
@@ -60,7 +61,12 @@ impl<'j> Scene<'j> {
 
     /// Asks charon for something that concerns the child of this scenario.
     pub(crate) fn control(&self, what: &str) {
-        self.judge.control(&[what, "--child", &name(self.place)]).unwrap();
+        self.try_control(what).unwrap();
+    }
+
+    /// The same, where it may refuse.
+    pub(crate) fn try_control(&self, what: &str) -> Result<String> {
+        self.judge.control(&[what, "--child", &name(self.place)])
     }
 
     /// Sets the SAs up, passes packets of every kind through them, and checks what the wire shows and what the kernel has counted.
