@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use espalier_ike::wire::{ExchangeType, Header};
+use espalier_ike::wire::{ExchangeType, Header, Malformed};
 use espalier_model::profile::Profile;
 use espalier_model::sa::SaEvent;
 use espalier_model::suite::{EspSuite, IkeEncryption, KeyExchange, Prf};
@@ -177,11 +177,13 @@ fn damage(pair: &mut Pair, letter: usize, input: &mut Input<'_>) {
     if Header::parse(&datagram).is_ok_and(|(header, _)| header.exchange == ExchangeType::IKE_SA_INIT) {
         return pair.deliver(to, path, &datagram);
     }
+    // Who speaks a higher major version is told which one is spoken here.
+    let higher = matches!(Header::parse(&datagram), Err(Malformed::Version(version)) if version > 2);
     let endpoint = &mut pair.sides[to].endpoint;
     let before = (endpoint.status(), endpoint.sa_count(), endpoint.next_timeout(), total(endpoint.counters()));
     let (seen, now) = (espalier_model::sa::UdpPath { local: path.remote, remote: path.local }, pair.now);
     endpoint.handle_datagram(now, seen, &datagram);
     let after = (endpoint.status(), endpoint.sa_count(), endpoint.next_timeout(), total(endpoint.counters()));
     assert_eq!((before.0, before.1, before.2, before.3 + 1), after, "a damaged message has an effect");
-    assert!(endpoint.poll_output().is_none(), "a damaged message is answered");
+    assert!(endpoint.poll_output().is_none() || higher, "a damaged message is answered");
 }

@@ -165,15 +165,17 @@ impl TrustStore {
             not_after = not_after.min(authority.not_after);
             issued.push(authority.issued());
         }
-        let root = self.authorities.iter().find(|a| a.anchor == *path.anchor());
-        not_after = root.map_or(not_after, |a| not_after.min(a.not_after));
+        // An authority that was renewed stands there twice with one key: the later end counts.
+        let roots = self.authorities.iter().filter(|a| a.is_valid_at(unix) && a.anchor == *path.anchor());
+        let root = roots.map(|a| a.not_after).max();
+        not_after = root.map_or(not_after, |end| not_after.min(end));
         let spki = certificate.subject_public_key_info().to_vec();
         Ok(VerifiedPeer { spki, not_after, serial, path: issued })
     }
 
     /// Returns the anchors of the authorities that are valid; path validation does not look at the validity of an anchor.
     fn valid_at(&self, unix: u64) -> Vec<TrustAnchor<'_>> {
-        let valid = self.authorities.iter().filter(|a| a.not_before <= unix && unix <= a.not_after);
+        let valid = self.authorities.iter().filter(|a| a.is_valid_at(unix));
         valid.map(|a| lent(&a.anchor)).collect()
     }
 }
@@ -184,6 +186,10 @@ impl Authority {
         let der = CertificateDer::from(der);
         let anchor = anchor_from_trusted_cert(&der).map_err(CertificateError::Path)?.to_owned();
         Ok(Self { anchor, not_before, not_after })
+    }
+
+    const fn is_valid_at(&self, unix: u64) -> bool {
+        self.not_before <= unix && unix <= self.not_after
     }
 }
 

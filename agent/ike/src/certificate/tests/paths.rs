@@ -137,6 +137,21 @@ fn each_of_several_roots_ends_a_path() {
 }
 
 #[test]
+fn a_root_that_was_renewed_with_its_key_counts_with_its_later_end() {
+    let key = KeyPair::generate().unwrap();
+    let [old, new] = [1, 100].map(|days| ca_params("root", 1, days).self_signed(&key).unwrap().der().to_vec());
+    let ca = Ca { der: new.clone(), issuer: Issuer::new(ca_params("root", 1, 100), key) };
+    let chain = [leaf(&ca, |_| {})];
+    let ends = |roots: &[Vec<u8>]| {
+        let store = TrustStore::new(roots).unwrap();
+        store.verify(&chain, &NAME.parse().unwrap(), &BTreeSet::new(), NOW).unwrap().not_after
+    };
+    let end = validity(&chain[0]).unwrap().1;
+    assert_eq!((ends(&[old.clone(), new.clone()]), ends(&[new, old.clone()])), (end, end));
+    assert_eq!(ends(std::slice::from_ref(&old)), validity(&old).unwrap().1);
+}
+
+#[test]
 fn an_extension_that_is_critical_and_unknown_refuses_the_certificate() {
     let root = root("root", &PKCS_ECDSA_P256_SHA256);
     let with = |critical| {
