@@ -126,7 +126,7 @@ impl Established {
         content: &Content,
     ) -> Result<(), Failure> {
         match error {
-            //= RFC 7296 §2.8.1: what the peer has replaced while our offer was open needs no second successor
+            // RFC 7296 §2.8.1: what the peer has replaced while our offer was open needs no second successor
             _ if error != NotifyType::CHILD_SA_NOT_FOUND
                 && self.is_outdone(cx, offer.replaces, offer.rival.as_ref()) => {}
             //= RFC 7296 §2.25: a temporary failure is tried again after a while
