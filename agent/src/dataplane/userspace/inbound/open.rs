@@ -59,6 +59,7 @@ pub(super) fn open<'d>(
     if !tables.admits(sa, &flow) {
         return Err(DropReason::PolicyMismatch);
     }
+    //= RFC 7296 §2.24: tunnels carry congestion marks, in and out
     if class & ECN != 0 {
         give_back(packet, class).map_err(|_| DropReason::CongestionLost)?;
     }
