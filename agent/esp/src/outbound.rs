@@ -49,6 +49,32 @@ struct Sending<T> {
     spi: Spi,
     transform: T,
     sequence: Sequence,
+    /// The numbers that were used: a builder's own check, besides that each is taken in one step.
+    #[cfg(debug_assertions)]
+    spent: crate::replay::ReplayWindow,
+}
+
+impl<T> Sending<T> {
+    fn new(spi: Spi, transform: T, sequence: Sequence) -> Self {
+        Self {
+            spi,
+            transform,
+            sequence,
+            #[cfg(debug_assertions)]
+            spent: crate::replay::ReplayWindow::new(8_192),
+        }
+    }
+
+    /// Notes that a number is used under this key.
+    ///
+    /// # Panics
+    /// With debug assertions: it was used before. A nonce that comes twice gives the key away.
+    fn spend(&self, number: u64) {
+        #[cfg(debug_assertions)]
+        assert!(self.spent.commit(number), "number {number} of SPI {} is used twice", self.spi);
+        #[cfg(not(debug_assertions))]
+        let _ = number;
+    }
 }
 
 /// A sealed packet.
@@ -97,12 +123,10 @@ impl Outbound {
     pub fn new(OutboundSa(sa): &OutboundSa) -> Result<Self, SaError> {
         let ChildSa { id, rule, transform, padding, selectors, path, limits, .. } = sa;
         let sequence = |esn| Sequence::new(limits.hard_packets, esn);
-        let esp = transform.esp().map(|esp| {
-            Ok::<_, SaError>(Sending { spi: esp.spi, transform: Transform::new(esp)?, sequence: sequence(esp.esn) })
-        });
-        let ah = transform.ah().map(|ah| {
-            Ok::<_, SaError>(Sending { spi: ah.spi, transform: AhTransform::new(ah)?, sequence: sequence(ah.esn) })
-        });
+        let esp =
+            transform.esp().map(|esp| Ok::<_, SaError>(Sending::new(esp.spi, Transform::new(esp)?, sequence(esp.esn))));
+        let ah =
+            transform.ah().map(|ah| Ok::<_, SaError>(Sending::new(ah.spi, AhTransform::new(ah)?, sequence(ah.esn))));
         Ok(Self {
             id: *id,
             rule: rule.clone(),
@@ -327,6 +351,7 @@ impl Reserved<'_> {
         let packet = room.get_mut(..length).ok_or(SealError::TooSmall)?;
         let parts = self.esp.transform.split(packet).ok_or(SealError::TooSmall)?;
         let number = self.numbers.next().ok_or(SealError::Exhausted)?;
+        self.esp.spend(number);
         end(parts.text, inner_len, self.sa.padding.padded(inner_len), next_header);
         self.esp.transform.seal(self.esp.spi, number, parts).map_err(|_| SealError::TooLong)?;
         Ok(length)

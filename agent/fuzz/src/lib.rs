@@ -16,7 +16,9 @@ mod domain;
 pub mod door;
 pub mod exchange;
 mod forge;
+pub mod forms;
 pub mod fragments;
+pub mod frames;
 pub mod inner;
 mod input;
 pub mod liar;
@@ -30,7 +32,7 @@ pub mod seeds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("outer", outer::target),
     ("door", door::target),
     ("inner", inner::target),
@@ -39,6 +41,8 @@ pub const TARGETS: [Target; 9] = [
     ("exchange", exchange::target),
     ("liar", liar::target),
     ("packets", packets::target),
+    ("forms", forms::target),
+    ("frames", frames::target),
     ("plan", plan::target),
 ];
 

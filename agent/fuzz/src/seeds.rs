@@ -10,7 +10,7 @@ use espalier_model::sa::SaEvent;
 use espalier_model::suite::{IkeEncryption, KeyExchange};
 
 use crate::pair::Pair;
-use crate::{certificates, domain, door, forge, plan};
+use crate::{certificates, domain, door, forge, forms, frames, plan};
 
 /// Returns inputs for a target.
 #[must_use]
@@ -26,6 +26,8 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "exchange" => schedules(),
         "liar" => lies(),
         "packets" => packets(),
+        "forms" => forms::seeds(),
+        "frames" => frames::seeds(),
         "plan" => plan::SEEDS.iter().map(|text| text.as_bytes().to_vec()).collect(),
         _ => Vec::new(),
     }

@@ -88,7 +88,7 @@ macro_rules! targets {
     };
 }
 
-targets! { outer door inner fragments certificates exchange liar packets plan }
+targets! { outer door inner fragments certificates exchange liar packets forms frames plan }
 
 #[test]
 fn inputs_to_start_from_hold_moves_addresses_and_ah() {

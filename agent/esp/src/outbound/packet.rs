@@ -118,6 +118,7 @@ impl Outbound {
             let parts = half.transform.split(rest).ok_or(SealError::TooSmall)?;
             parts.text.get_mut(..body.len()).ok_or(SealError::TooSmall)?.copy_from_slice(body);
             end(parts.text, body.len(), padded, next);
+            half.spend(number);
             half.transform.seal(half.spi, number, parts).map_err(|_| SealError::TooLong)?;
             next = protocol::ESP;
         } else {
@@ -125,6 +126,7 @@ impl Outbound {
         }
         if let (Some(half), Some(number)) = (&self.ah, ah) {
             let place = Link { protocol: next, ..place };
+            half.spend(number);
             half.transform.seal(half.spi, number, out, place).map_err(|_| SealError::Extensions)?;
         }
         Ok(Wrapped { length, soft: self.used.add(1, padded), fields })
