@@ -51,6 +51,8 @@ pub(crate) struct Node {
     told: Told,
     /// MTUs that were found and are not followed yet.
     found: PathMtus,
+    /// When a path that was too narrow was looked at last.
+    looked: Option<Instant>,
 }
 
 impl Node {
@@ -93,6 +95,7 @@ impl Node {
             certificate_not_after,
             told: Told::default(),
             found: PathMtus::new(),
+            looked: None,
         };
         node.readdress();
         node.endpoint.configure(now(), peers);

@@ -124,7 +124,9 @@ impl Userspace {
         self.shared.raw.store(Some(Arc::new(RawSockets::open()?)));
         let shared = Arc::clone(&self.shared);
         let worker = thread::Builder::new().name("esp-raw".to_owned()).spawn(move || raw::run(&shared));
-        self.workers.push(worker.map_err(DataPlaneError::Thread)?);
+        // Without a receiver they would be taken for served by the next SA.
+        let worker = worker.inspect_err(|_| self.shared.raw.store(None)).map_err(DataPlaneError::Thread)?;
+        self.workers.push(worker);
         Ok(())
     }
 

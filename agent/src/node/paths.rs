@@ -1,6 +1,8 @@
 //! How long packets may be on the way to each peer: asked of the system when an SA comes into use or moves, when a packet was too long, and
 //! now and then, since a path may become wider.
 
+use std::time::{Duration, Instant};
+
 use espalier_model::identity::Identity;
 use espalier_model::sa::UdpPath;
 use espalier_sys::udp::path_mtu;
@@ -8,6 +10,9 @@ use espalier_sys::udp::path_mtu;
 use super::Node;
 use crate::mtu::{self, PathMtus};
 use crate::network::MARK;
+
+/// Between two looks at paths that were too narrow.
+const EVERY: Duration = Duration::from_millis(100);
 
 impl Node {
     /// Looks how wide the path to a peer is.
@@ -19,8 +24,12 @@ impl Node {
         }
     }
 
-    /// A packet was longer than a path takes.
+    /// A packet was longer than a path takes. There may be one in each batch, so they are looked at now and then.
     pub(crate) fn look_at_narrow(&mut self, path: UdpPath) {
+        if self.looked.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
         let status = self.endpoint.status();
         for sa in status.iter().filter(|sa| sa.path.remote.ip() == path.remote.ip()) {
             self.look_at_path(&sa.peer, sa.path);
