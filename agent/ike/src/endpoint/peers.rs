@@ -312,12 +312,10 @@ impl Endpoint {
         if at_once(now.instant, &old, new.parts.initiator, alone) && !reborn(&old, &new) {
             //= RFC 7296 §2.8.1: of two SAs made at once the one with the lowest nonce goes
             let new_loses = new.parts.lowest < old.parts.lowest;
-            match (new_loses, old.parts.initiator) {
-                // The peer may still wait for our proof: what it uses meanwhile stays.
-                (false, true) => old.step_aside(now.instant),
-                (false, false) => old.give_way(now.instant),
-                (true, false) => new.step_aside(now.instant),
-                (true, true) => new.give_way(now.instant),
+            if new_loses {
+                new.lose_to(now.instant, &old)
+            } else {
+                old.lose_to(now.instant, &new)
             }
             if new_loses {
                 let spi = old.spi();

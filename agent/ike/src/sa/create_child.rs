@@ -118,6 +118,13 @@ impl Established {
         self.go_on(cx, Wanted::Child(Box::new(PlannedChild { agreed, replaces }), rival, deleted), series, content)
     }
 
+    /// Asks for nothing for a while, which grows with the time that the peer has not been able to answer.
+    //= RFC 7296 §2.25: a temporary failure is tried again after a while
+    pub(super) fn put_off(&mut self, cx: &mut Context<'_>) {
+        self.temporary.lose(cx.now.instant);
+        self.pause = cx.now.instant + short(cx) + (self.temporary.lasted() / 4).min(LONGEST_PAUSE);
+    }
+
     fn child_refused(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,11 +136,7 @@ impl Established {
             // RFC 7296 §2.8.1: what the peer has replaced while our offer was open needs no second successor
             _ if error != NotifyType::CHILD_SA_NOT_FOUND
                 && self.is_outdone(cx, offer.replaces, offer.rival.as_ref()) => {}
-            //= RFC 7296 §2.25: a temporary failure is tried again after a while
-            NotifyType::TEMPORARY_FAILURE => {
-                self.temporary.lose(cx.now.instant);
-                self.pause = cx.now.instant + short(cx);
-            }
+            NotifyType::TEMPORARY_FAILURE => self.put_off(cx),
             //= RFC 7296 §2.25: what the peer does not have is given up here too
             NotifyType::CHILD_SA_NOT_FOUND => self.drop_children(cx, |child| Some(child.id) == offer.replaces),
             NotifyType::INVALID_KE_PAYLOAD => {
@@ -380,6 +383,8 @@ pub(super) fn short(cx: &mut Context<'_>) -> Duration {
     Duration::from_millis(cx.rng.random_range(50..300))
 }
 
+/// Added to [`short`] at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_AGAIN: Duration = Duration::from_millis(200);
 /// After a refusal that will not pass by itself soon.
 pub(super) const LATER: Duration = Duration::from_secs(30);

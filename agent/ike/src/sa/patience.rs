@@ -23,6 +23,11 @@ impl Patience {
         self.0 = None;
     }
 
+    /// Returns how long the row has lasted.
+    pub(crate) fn lasted(self) -> Duration {
+        self.0.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
+    }
+
     /// Returns when it has come to its end, if it has.
     pub(crate) fn ended(self) -> Option<Instant> {
         self.0.filter(|(first, last)| *last >= *first + LONGEST).map(|(_, last)| last)
@@ -39,7 +44,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         for seconds in [0, 50, 100, 150] {
             patience.lose(at(seconds));
-            assert_eq!(patience.ended(), None, "{seconds}");
+            assert_eq!((patience.ended(), patience.lasted()), (None, Duration::from_secs(seconds)), "{seconds}");
         }
         patience.lose(at(180));
         assert_eq!(patience.ended(), Some(at(180)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use espalier_crypto::KeyShare;
 use espalier_model::suite::KeyExchange;
 
-use super::create_child::{Answer, LATER, agree, demanded, epoch_notify, refusal, short, told_epoch};
+use super::create_child::{Answer, LATER, agree, demanded, epoch_notify, refusal, told_epoch};
 use super::established::{Established, Fate, Parts, Stage};
 use super::exchange::{Exchange, IkeOffer};
 use super::followup::{PlannedIke, Series, Wanted};
@@ -53,10 +53,7 @@ impl Established {
             match (content.error(), demanded(content, &self.parts.peer.profile.key_exchange, offer.share.method())) {
                 _ if rival.is_some() => {}
                 (_, Some(group)) => self.offer_ike(cx, Some(group))?,
-                (Some(NotifyType::TEMPORARY_FAILURE), _) => {
-                    self.temporary.lose(cx.now.instant);
-                    self.pause = cx.now.instant + short(cx);
-                }
+                (Some(NotifyType::TEMPORARY_FAILURE), _) => self.put_off(cx),
                 _ => self.not_replaced(cx),
             }
             return Ok(rival.map_or(Fate::Stays, Fate::GivesWay));

@@ -215,6 +215,12 @@ impl Established {
         self.stage = if whole { Stage::Closing } else { Stage::Replaced(now + OVERLAP) };
     }
 
+    /// Lets the winner of two that were made at once take this one's place. Only who made the winner knows that both ends have it, and
+    /// deletes this one; the other answers on both, since its last answer may be lost.
+    pub(crate) fn lose_to(&mut self, now: Instant, winner: &Self) {
+        self.stage = Stage::Replaced(now + if winner.parts.initiator { OVERLAP } else { GRACE });
+    }
+
     /// Goes once the SA that is in use has had the time to make the pairs that this one holds: whoever made it deletes it.
     pub(crate) fn step_aside(&mut self, now: Instant) {
         self.stage = Stage::Replaced(now + if self.parts.initiator { OVERLAP } else { GRACE });

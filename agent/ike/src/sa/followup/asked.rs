@@ -105,8 +105,7 @@ impl Established {
             }
             Some(NotifyType::TEMPORARY_FAILURE) => {
                 self.yield_to_rival(cx, &wanted);
-                self.temporary.lose(cx.now.instant);
-                self.pause = cx.now.instant + short(cx);
+                self.put_off(cx);
                 return Ok(wanted.failed());
             }
             Some(_) => return Ok(self.series_refused(cx, wanted, content)),
