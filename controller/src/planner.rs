@@ -163,7 +163,7 @@ fn rule(
     let (local_ports, remote_ports) = match ports {
         Ports::Theirs => (PortRange::ANY, item.ports),
         Ports::Ours => (item.ports, PortRange::ANY),
-        Ports::Any => (PortRange::ANY, PortRange::ANY),
+        Ports::Any => (item.types.range(), item.types.range()),
     };
     let ends = match ports {
         Ports::Theirs => [&me.name, &other.name],

@@ -98,6 +98,16 @@ fn a_drop_of_all_traffic_ends_the_peering_and_a_narrow_one_stands_before_it() {
     assert_eq!(towards_1, [(Action::Protect, "80".parse().unwrap()), (Action::Drop, PortRange::ANY)]);
 }
 
+#[test]
+fn a_policy_for_types_of_icmp_is_one_rule_that_reads_the_same_from_both_ends() {
+    let echo =
+        "{from: {nodes: [node-0]}, to: {nodes: [node-1]}, traffic: [{protocol: icmp, types: 8}], action: protect}";
+    let world = world(2, vec![policy("echo", echo)]);
+    assert_mirrored(&world);
+    let [rule] = &plan_of(&world, 0).rules[..] else { panic!("one rule") };
+    assert_eq!((rule.local_ports, rule.remote_ports), ("2048-2303".parse().unwrap(), "2048-2303".parse().unwrap()));
+}
+
 fn any_policy() -> impl Strategy<Value = String> {
     let side = prop_oneof![
         Just("any".to_owned()),
@@ -108,6 +118,7 @@ fn any_policy() -> impl Strategy<Value = String> {
         Just("any".to_owned()),
         (1_u16..4).prop_map(|port| format!("[{{protocol: tcp, ports: {port}}}]")),
         (1_u16..4).prop_map(|port| format!("[{{protocol: icmp}}, {{protocol: udp, ports: {port}}}]")),
+        (1_u16..4).prop_map(|of| format!("[{{protocol: icmp, types: {of}/0}}, {{protocol: icmpv6, types: {of}-9}}]")),
     ];
     let action = prop_oneof![Just("protect"), Just("drop"), Just("bypass")];
     (side.clone(), side, traffic, action, -2_i32..3).prop_map(|(from, to, traffic, action, priority)| {

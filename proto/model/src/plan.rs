@@ -143,7 +143,7 @@ pub struct Rule {
     /// The protocol.
     #[serde(default = "any_protocol")]
     pub protocol: Protocol,
-    /// Ports on our side.
+    /// Ports on our side. ICMP has type × 256 + code, the same on both sides (RFC 4301 §4.4.1.1).
     #[serde(default = "any_ports")]
     pub local_ports: PortRange,
     /// Ports on their side.
@@ -287,7 +287,12 @@ impl NodePlan {
             }
         }
         let ports = rule.local_ports != PortRange::ANY || rule.remote_ports != PortRange::ANY;
-        if ports && !rule.protocol.has_ports() {
+        if ports && rule.protocol.is_icmp() {
+            if rule.local_ports != rule.remote_ports {
+                let why = "of icmp, local-ports and remote-ports are both type × 256 + code, so they must be the same";
+                return Err(PlanError::Rule(rule.name.clone(), why));
+            }
+        } else if ports && !rule.protocol.has_ports() {
             return Err(PlanError::Rule(rule.name.clone(), "ports need a protocol that has them, such as tcp or udp"));
         }
         match (rule.action, &rule.peer) {

@@ -9,6 +9,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use icmp::IcmpTypes;
+
+mod icmp;
+
 /// An IP protocol, or any. Text form: `any`, `tcp`, `udp`, `icmp`, `icmpv6`, `sctp` or a number from 1 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Text", into = "String")]
@@ -58,6 +62,9 @@ pub enum SelectorError {
     /// Not a port range.
     #[error("\"{0}\" is not a range of ports: use any, 443 or 8000-8100")]
     Ports(String),
+    /// Not types of ICMP.
+    #[error("\"{0}\" is not a type of ICMP: use any, 8, 128-129, or type and code such as 3/4")]
+    Icmp(String),
     /// Two families, or the end before the start.
     #[error("{0} to {1} is not a range of addresses")]
     Addresses(IpAddr, IpAddr),
@@ -116,6 +123,12 @@ impl Protocol {
     #[must_use]
     pub fn has_ports(self) -> bool {
         matches!(self.to_wire(), 6 | 17 | 33 | 132 | 136)
+    }
+
+    /// Tells whether the protocol has types and codes in place of ports.
+    #[must_use]
+    pub fn is_icmp(self) -> bool {
+        matches!(self.to_wire(), 1 | 58)
     }
 }
 

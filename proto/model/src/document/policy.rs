@@ -62,6 +62,11 @@ impl Spec for PolicySpec {
             if item.ports != PortRange::ANY && !item.protocol.has_ports() {
                 faults.push(no_ports(format!("/traffic/{at}/ports"), item.protocol));
             }
+            if !item.types.is_any() && !item.protocol.is_icmp() {
+                let message =
+                    format!("protocol {} has no types: leave them out, or name icmp or icmpv6", item.protocol);
+                faults.push(Fault::new(format!("/traffic/{at}/types"), message));
+            }
         }
         if self.tests.len() > MAX_TESTS {
             let message = format!("{} are too many: at most {MAX_TESTS} are allowed", self.tests.len());

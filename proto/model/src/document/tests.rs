@@ -131,6 +131,8 @@ fn a_selection_matches_by_name_or_by_every_label() {
 #[test]
 fn ports_and_tests_of_a_policy_must_fit_the_protocol() {
     assert_eq!(fault(change("{protocol: icmp}", "{protocol: icmp, ports: 1}")).0, "/spec/traffic/1/ports");
+    assert_eq!(fault(change("{protocol: icmp}", "{protocol: udp, types: 8}")).0, "/spec/traffic/1/types");
+    assert!(change("{protocol: icmp}", "{protocol: icmp, types: 8}").is_ok());
     assert_eq!(fault(change("port: 443, expect", "expect")).0, "/spec/tests/0/port");
     assert_eq!(fault(change("protocol: tcp, port: 443,", "protocol: icmp, port: 443,")).0, "/spec/tests/0/port");
     assert_eq!(fault(change("protocol: tcp, port: 443,", "protocol: any,")).0, "/spec/tests/0/protocol");

@@ -44,7 +44,9 @@ fn a_plan_file_is_read() {
 fn a_wrong_plan_names_the_place() {
     assert!(error("remote: [10.10.2.1/32]", "remote: []").contains("rule net: remote is empty"));
     assert!(error("peer: right", "peer: wrong").contains("rule net: there is no peer wrong.node.example"));
-    assert!(error("protocol: tcp", "protocol: icmp").contains("rule net: ports need a protocol"));
+    assert!(error("protocol: tcp", "protocol: gre").contains("is not a protocol"));
+    assert!(error("protocol: tcp", "protocol: 47").contains("rule net: ports need a protocol"));
+    assert!(error("protocol: tcp", "protocol: icmp").contains("local-ports and remote-ports are both type"));
     assert!(error("protocol: tcp", "protcol: tcp").contains("protcol"));
     assert!(error("    remote-ports: 443", "    profile: fast").contains("no profile fast"));
     assert!(error("action: protect", "action: drop").contains("only action protect takes a peer"));

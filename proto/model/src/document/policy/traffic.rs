@@ -6,7 +6,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::selector::{PortRange, Protocol};
+use crate::selector::{IcmpTypes, PortRange, Protocol};
 
 /// Every kind of traffic, or 1 to 64 kinds. Text form: `any`, or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +21,14 @@ pub struct TrafficItem {
     /// Ports of the side that is talked to; default any.
     #[serde(default = "any_ports")]
     pub ports: PortRange,
+    /// Types of ICMP, or a type with its code; default any. An echo and its reply are two types.
+    #[serde(default = "any_types", skip_serializing_if = "IcmpTypes::is_any")]
+    pub types: IcmpTypes,
 }
 
 impl TrafficItem {
     /// Every protocol, every port.
-    pub const ANY: Self = Self { protocol: Protocol::Any, ports: PortRange::ANY };
+    pub const ANY: Self = Self { protocol: Protocol::Any, ports: PortRange::ANY, types: IcmpTypes::ANY };
 }
 
 impl Traffic {
@@ -67,7 +70,7 @@ impl<'de> Visitor<'de> for TrafficVisitor {
     type Value = Traffic;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"any\" or a list of {protocol, ports}")
+        f.write_str("\"any\" or a list of {protocol, ports, types}")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Traffic, E> {
@@ -83,6 +86,10 @@ impl<'de> Visitor<'de> for TrafficVisitor {
 
 const fn any_ports() -> PortRange {
     PortRange::ANY
+}
+
+const fn any_types() -> IcmpTypes {
+    IcmpTypes::ANY
 }
 
 const MAX_ITEMS: usize = 64;
