@@ -50,7 +50,7 @@ struct Sending<T> {
     transform: T,
     sequence: Sequence,
     /// The numbers that were used: a builder's own check, besides that each is taken in one step.
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, test))]
     spent: crate::replay::ReplayWindow,
 }
 
@@ -60,7 +60,7 @@ impl<T> Sending<T> {
             spi,
             transform,
             sequence,
-            #[cfg(debug_assertions)]
+            #[cfg(any(debug_assertions, test))]
             spent: crate::replay::ReplayWindow::new(8_192),
         }
     }
@@ -70,9 +70,9 @@ impl<T> Sending<T> {
     /// # Panics
     /// With debug assertions: it was used before. A nonce that comes twice gives the key away.
     fn spend(&self, number: u64) {
-        #[cfg(debug_assertions)]
+        #[cfg(any(debug_assertions, test))]
         assert!(self.spent.commit(number), "number {number} of SPI {} is used twice", self.spi);
-        #[cfg(not(debug_assertions))]
+        #[cfg(not(any(debug_assertions, test)))]
         let _ = number;
     }
 }

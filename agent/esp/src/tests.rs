@@ -18,9 +18,8 @@ mod extended;
 mod forms;
 mod in_place;
 
-const LIMITS: UsageLimits =
-    UsageLimits { soft_packets: 3, hard_packets: 5, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
-const NO_LIMITS: UsageLimits = UsageLimits { soft_packets: u64::MAX, hard_packets: u64::MAX, ..LIMITS };
+const LIMITS: UsageLimits = UsageLimits { soft_packets: 3, hard_packets: 5, ..NO_LIMITS };
+const NO_LIMITS: UsageLimits = UsageLimits::NONE;
 
 fn packet(v6: bool, payload: usize) -> Vec<u8> {
     let mut packet = if v6 {

@@ -79,12 +79,7 @@ impl Bench {
             selectors: SaSelectors { local: everything(), remote: everything() },
             path: UdpPath { local: (local, 4500).into(), remote: (remote, 4500).into() },
             replay_window: 1_024,
-            limits: UsageLimits {
-                soft_packets: u64::MAX,
-                hard_packets: u64::MAX,
-                soft_bytes: u64::MAX,
-                hard_bytes: u64::MAX,
-            },
+            limits: UsageLimits::NONE,
         };
         let sender = Outbound::new(&OutboundSa(sa(ends.0, ends.1))).ok()?;
         let receiver = Inbound::new(&InboundSa(sa(ends.1, ends.0))).unwrap();

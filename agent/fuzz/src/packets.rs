@@ -20,8 +20,7 @@ use crate::input::Input;
 const SPI: u32 = 0xc0de_0001;
 const WINDOW: u32 = 128;
 const MOST_STEPS: usize = 200;
-const LIMITS: UsageLimits =
-    UsageLimits { soft_packets: 100, hard_packets: 150, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
+const LIMITS: UsageLimits = UsageLimits { soft_packets: 100, hard_packets: 150, ..UsageLimits::NONE };
 
 /// Which numbers have arrived.
 #[derive(Default)]
@@ -100,7 +99,6 @@ impl Bench {
         let net = &rules[2];
         let (local, remote) = (net.local_selectors(), net.remote_selectors());
         let (near, far) = ("192.0.2.1:4500".parse().unwrap(), "192.0.2.2:4500".parse().unwrap());
-        let none = UsageLimits { soft_packets: u64::MAX, hard_packets: u64::MAX, ..LIMITS };
         let keymat = vec![9; suite.keymat_len()];
         let sa = |local, remote, path| ChildSa {
             id: ChildId(7),
@@ -118,7 +116,7 @@ impl Bench {
             selectors: SaSelectors { local, remote },
             path,
             replay_window: WINDOW,
-            limits: if limited { LIMITS } else { none },
+            limits: if limited { LIMITS } else { UsageLimits::NONE },
         };
         let outbound = sa(remote.clone(), local.clone(), UdpPath { local: far, remote: near });
         let inbound = sa(local, remote, UdpPath { local: near, remote: far });

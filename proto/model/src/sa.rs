@@ -95,6 +95,12 @@ pub struct UsageLimits {
     pub hard_bytes: u64,
 }
 
+impl UsageLimits {
+    /// No limits but that of the numbers themselves.
+    pub const NONE: Self =
+        Self { soft_packets: u64::MAX, hard_packets: u64::MAX, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
+}
+
 /// One half of a child SA, ready for a data plane. Both directions have this shape.
 #[derive(Clone)]
 pub struct ChildSa {

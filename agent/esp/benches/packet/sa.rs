@@ -13,8 +13,6 @@ use espalier_model::selector::{Flow, PortRange, Protocol};
 use espalier_model::suite::EspSuite;
 use ipnet::IpNet;
 
-const NO_LIMITS: UsageLimits =
-    UsageLimits { soft_packets: u64::MAX, hard_packets: u64::MAX, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
 /// As the default profile has it.
 const WINDOW: u32 = 4096;
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
@@ -61,7 +59,7 @@ pub(crate) fn pair(suite: EspSuite, peer: u16) -> (Outbound, Inbound) {
         selectors: SaSelectors { local, remote },
         path,
         replay_window: WINDOW,
-        limits: NO_LIMITS,
+        limits: UsageLimits::NONE,
     };
     let (local, remote) = (rule.local_selectors(), rule.remote_selectors());
     let sender = sa(local.clone(), remote.clone(), UdpPath { local: near, remote: far });

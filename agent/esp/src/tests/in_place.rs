@@ -64,3 +64,14 @@ fn a_reservation_beyond_the_limit_takes_nothing_and_one_that_reaches_the_soft_li
     assert!(!sender.reserve(4, 400).unwrap().soft());
     assert_eq!(sender.reserve(1, 1).map(drop), Err(SealError::Exhausted));
 }
+
+#[test]
+#[should_panic(expected = "is used twice")]
+fn a_number_that_is_used_twice_stops_a_build_that_checks() {
+    let (sender, _) = pair(EspSuite::Aes256Gcm16, NO_LIMITS);
+    for _ in 0..2 {
+        sender.go_on_after(7);
+        let inner = packet(false, 40);
+        let _ = sender.seal_in_place(&mut room(&sender, &inner), inner.len());
+    }
+}

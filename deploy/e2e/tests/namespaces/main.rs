@@ -4,6 +4,7 @@
 mod forms;
 mod load;
 mod mtu;
+mod selectors;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

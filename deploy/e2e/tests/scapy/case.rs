@@ -18,8 +18,6 @@ const ESP_SPI: u32 = 0xc0de_0001;
 const AH_SPI: u32 = 0xc0de_0002;
 const ESP: u8 = 50;
 const UDP: u8 = 17;
-const LIMITS: UsageLimits =
-    UsageLimits { soft_packets: u64::MAX, hard_packets: u64::MAX, soft_bytes: u64::MAX, hard_bytes: u64::MAX };
 
 /// What protects.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +153,7 @@ impl Case {
             selectors: SaSelectors { local: all(), remote: all() },
             path: UdpPath { local: (local, 4500).into(), remote: (remote, 4500).into() },
             replay_window: 64,
-            limits: LIMITS,
+            limits: UsageLimits::NONE,
         }
     }
 

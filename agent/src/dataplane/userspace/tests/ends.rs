@@ -160,12 +160,7 @@ fn half(ends: &Ends, place: u8, from: u8) -> ChildSa {
         selectors: SaSelectors { local: selectors(place), remote: selectors(3 - place) },
         path: if place == 1 { one } else { two },
         replay_window: 1_024,
-        limits: UsageLimits {
-            soft_packets: u64::MAX,
-            hard_packets: u64::MAX,
-            soft_bytes: u64::MAX,
-            hard_bytes: u64::MAX,
-        },
+        limits: UsageLimits::NONE,
     }
 }
 
