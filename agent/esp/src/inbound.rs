@@ -4,7 +4,7 @@ mod packet;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use espalier_model::identity::Name;
@@ -18,6 +18,7 @@ use crate::form::{Carriage, SaError, Shape};
 use crate::ip::{self, protocol};
 use crate::limits::Use;
 use crate::replay::ReplayWindow;
+use crate::room::usual_mtu;
 use crate::transform::{TRAILER_LEN, Transform};
 
 /// An inbound SA. One worker opens; anyone may read its use.
@@ -29,6 +30,7 @@ pub struct Inbound {
     esp: Option<Receiving<Transform>>,
     ah: Option<Receiving<AhTransform>>,
     selectors: SaSelectors,
+    mtu: AtomicU16,
     path: ArcSwap<UdpPath>,
     /// Another source that was reported, until the path changes.
     source: ArcSwapOption<SocketAddr>,
@@ -119,6 +121,7 @@ impl Inbound {
             esp: esp.transpose()?,
             ah: ah.transpose()?,
             selectors: selectors.clone(),
+            mtu: AtomicU16::new(usual_mtu(sa)),
             path: ArcSwap::from_pointee(*path),
             source: ArcSwapOption::empty(),
             used: Use::new(*limits),
@@ -227,6 +230,17 @@ impl Inbound {
     #[must_use]
     pub fn path(&self) -> UdpPath {
         **self.path.load()
+    }
+
+    /// Returns how long packets may be on the way back.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.load(Relaxed)
+    }
+
+    /// Sets how long packets may be on the way back, as [`Outbound::set_mtu`](crate::Outbound::set_mtu) does.
+    pub fn set_mtu(&self, mtu: u16) {
+        self.mtu.store(mtu, Relaxed);
     }
 
     /// Expects its packets along another path.

@@ -7,7 +7,7 @@ mod packet;
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use espalier_model::identity::Name;
@@ -22,6 +22,7 @@ use crate::ip::{self, protocol};
 use crate::limits::Use;
 use crate::outer::{OuterFields, OuterRules};
 use crate::padding::Padding;
+use crate::room::usual_mtu;
 use crate::sequence::Sequence;
 use crate::transform::{TRAILER_LEN, Transform};
 
@@ -38,6 +39,7 @@ pub struct Outbound {
     outer: OuterRules,
     padding: Padding,
     takes_padding: bool,
+    mtu: AtomicU16,
     selectors: SaSelectors,
     used: Use,
     expiry_reported: AtomicBool,
@@ -121,27 +123,29 @@ impl Outbound {
     /// # Errors
     /// `SaError` for a form that is not carried, or keying material that is not as long as the suite demands.
     pub fn new(OutboundSa(sa): &OutboundSa) -> Result<Self, SaError> {
-        let ChildSa { id, rule, transform, padding, selectors, path, limits, .. } = sa;
+        let ChildSa { id, rule, transform, padding, pad_to, dscp, selectors, path, limits, .. } = sa;
         let sequence = |esn| Sequence::new(limits.hard_packets, esn);
         let esp =
             transform.esp().map(|esp| Ok::<_, SaError>(Sending::new(esp.spi, Transform::new(esp)?, sequence(esp.esn))));
         let ah =
             transform.ah().map(|ah| Ok::<_, SaError>(Sending::new(ah.spi, AhTransform::new(ah)?, sequence(ah.esn))));
-        Ok(Self {
+        let half = Self {
             id: *id,
             rule: rule.clone(),
             spi: transform.spi(),
             shape: Shape::of(sa)?,
             esp: esp.transpose()?,
             ah: ah.transpose()?,
-            outer: OuterRules::default(),
+            outer: OuterRules { dscp: (*dscp).into(), ..OuterRules::default() },
             padding: Padding::None,
             takes_padding: *padding,
+            mtu: AtomicU16::new(usual_mtu(sa)),
             selectors: selectors.clone(),
             used: Use::new(*limits),
             expiry_reported: AtomicBool::new(false),
             path: ArcSwap::from_pointee(*path),
-        })
+        };
+        Ok(half.with_padding((*pad_to).into()))
     }
 
     /// Pads inner packets, in tunnel mode with ESP, and where the peer takes it (RFC 4303 §2.7).
@@ -149,6 +153,17 @@ impl Outbound {
     pub fn with_padding(self, padding: Padding) -> Self {
         let takes_padding = self.takes_padding && self.esp.is_some() && self.shape.mode == Mode::Tunnel;
         Self { padding: if takes_padding { padding } else { Padding::None }, ..self }
+    }
+
+    /// Returns how long packets may be that it carries whole.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.load(Relaxed)
+    }
+
+    /// Sets how long packets may be: as long as the path carries them whole. Until then that is an underlay of 1,500 bytes.
+    pub fn set_mtu(&self, mtu: u16) {
+        self.mtu.store(mtu, Relaxed);
     }
 
     /// Chooses the fields of outer headers by these rules.
@@ -186,7 +201,12 @@ impl Outbound {
     /// Returns the length of the packet that carries an inner packet of this length, sealed in place.
     #[must_use]
     pub fn sealed_len(&self, inner: usize) -> usize {
-        self.in_place().map_or(0, |esp| esp.transform.packet_len(self.padding.padded(inner)))
+        self.in_place().map_or(0, |esp| esp.transform.packet_len(self.padded(inner)))
+    }
+
+    /// Returns the length that an inner packet is padded to. It may change between two calls.
+    fn padded(&self, inner: usize) -> usize {
+        self.padding.padded(inner, self.mtu())
     }
 
     /// Returns the SA of ESP in tunnel mode, where there is nothing of ours around it.
@@ -347,12 +367,13 @@ impl Reserved<'_> {
     /// `SealError`; `Exhausted` when more packets come than were reserved. The room then holds nothing that may be sent.
     pub fn seal(&mut self, room: &mut [u8], inner_len: usize) -> Result<usize, SealError> {
         let next_header = self.sa.check(room, inner_len)?;
-        let length = self.sa.sealed_len(inner_len);
+        let padded = self.sa.padded(inner_len);
+        let length = self.esp.transform.packet_len(padded);
         let packet = room.get_mut(..length).ok_or(SealError::TooSmall)?;
         let parts = self.esp.transform.split(packet).ok_or(SealError::TooSmall)?;
         let number = self.numbers.next().ok_or(SealError::Exhausted)?;
         self.esp.spend(number);
-        end(parts.text, inner_len, self.sa.padding.padded(inner_len), next_header);
+        end(parts.text, inner_len, padded, next_header);
         self.esp.transform.seal(self.esp.spi, number, parts).map_err(|_| SealError::TooLong)?;
         Ok(length)
     }

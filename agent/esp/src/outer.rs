@@ -4,6 +4,8 @@ mod ecn;
 
 use std::net::IpAddr;
 
+use espalier_model::profile;
+
 use crate::flow::BadPacket;
 use crate::ip::{self, Difference, V4_HEADER_LEN, V6_HEADER_LEN};
 
@@ -54,6 +56,15 @@ pub struct OuterFields {
 impl Default for OuterRules {
     fn default() -> Self {
         Self { dscp: Dscp::Copy, dont_fragment: DontFragment::Set, ttl: 64 }
+    }
+}
+
+impl From<profile::Dscp> for Dscp {
+    fn from(dscp: profile::Dscp) -> Self {
+        match dscp {
+            profile::Dscp::Copy => Self::Copy,
+            profile::Dscp::Fixed(dscp) => Self::Fixed(dscp),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How long a packet may be that a form carries whole (RFC 4301 §8.2.1).
 
 use espalier_model::profile::Mode;
-use espalier_model::sa::{Encapsulation, Form};
+use espalier_model::sa::{ChildSa, Encapsulation, Form};
 
 use crate::ah;
 use crate::outer::header_len;
@@ -25,6 +25,11 @@ pub fn longest_packet(form: &Form, underlay: u16, outer_ipv4: bool) -> u16 {
     longest.and_then(|length| u16::try_from(length).ok()).unwrap_or(0)
 }
 
+/// Returns the longest packet that an SA carries through an underlay of which nothing is known.
+pub(crate) fn usual_mtu(sa: &ChildSa) -> u16 {
+    longest_packet(&sa.form(), ETHERNET, sa.path.local.is_ipv4())
+}
+
 /// Returns how much there may be inside behind a header of this length.
 fn inside(form: &Form, room: usize, header: usize, v6: bool) -> Option<usize> {
     let udp = if form.encapsulation == Encapsulation::Udp { UDP_HEADER_LEN } else { 0 };
@@ -34,6 +39,9 @@ fn inside(form: &Form, room: usize, header: usize, v6: bool) -> Option<usize> {
     let text = room.checked_sub(HEADER_LEN + cipher.iv_len() + cipher.icv_len())?;
     (text / alignment(cipher) * alignment(cipher)).checked_sub(TRAILER_LEN)
 }
+
+/// The usual MTU of an underlay.
+const ETHERNET: u16 = 1_500;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use espalier_model::plan::{Action, Rule, default_profile};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{self, Mode};
 use espalier_model::sa::{
     ChildId, ChildSa, Direction, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath,
     UsageLimits,
@@ -79,6 +79,8 @@ fn halves(id: ChildId, rule: &str, limits: UsageLimits, transform: impl Fn(usize
         encapsulation: Encapsulation::Udp,
         originals: None,
         padding: true,
+        pad_to: profile::Padding::None,
+        dscp: profile::Dscp::Copy,
         selectors: SaSelectors { local, remote },
         path,
         replay_window: 64,

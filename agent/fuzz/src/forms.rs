@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use espalier_esp::{Carriage, Inbound, Outbound, restore_header, restored_len};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{
     ChildId, ChildSa, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Spi, Transform, UdpPath, UsageLimits,
 };
@@ -76,6 +76,8 @@ impl Bench {
             encapsulation,
             originals: None,
             padding: true,
+            pad_to: Padding::None,
+            dscp: Dscp::Copy,
             selectors: SaSelectors { local: everything(), remote: everything() },
             path: UdpPath { local: (local, 4500).into(), remote: (remote, 4500).into() },
             replay_window: 1_024,

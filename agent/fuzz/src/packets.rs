@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use espalier_crypto::RecordKey;
 use espalier_esp::{Inbound, OpenError, Outbound, SealError, Spd, Tables, Verdict, flow_of};
 use espalier_model::plan::{Action, Rule, default_profile};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{
     ChildId, ChildSa, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath, UsageLimits,
 };
@@ -113,6 +113,8 @@ impl Bench {
             encapsulation: Encapsulation::Udp,
             originals: None,
             padding: true,
+            pad_to: Padding::None,
+            dscp: Dscp::Copy,
             selectors: SaSelectors { local, remote },
             path,
             replay_window: WINDOW,

@@ -89,7 +89,7 @@ impl Outbounds {
 
 #[cfg(test)]
 mod tests {
-    use espalier_model::profile::Mode;
+    use espalier_model::profile::{Dscp, Mode, Padding};
     use espalier_model::sa::{ChildSa, Encapsulation, Keyed, SaSelectors, Spi, Transform, UsageLimits};
     use espalier_model::secret::Secret;
     use espalier_model::suite::EspSuite;
@@ -111,6 +111,8 @@ mod tests {
             encapsulation: Encapsulation::Udp,
             originals: None,
             padding: true,
+            pad_to: Padding::None,
+            dscp: Dscp::Copy,
             selectors: SaSelectors { local: vec![], remote: vec![] },
             path: UdpPath { local: address, remote: address },
             replay_window: 64,

@@ -13,9 +13,11 @@ use crate::suite::{AhSuite, EspSuite, IkeEncryption, KeyExchange, Prf};
 pub use additional::{AdditionalError, AdditionalKeyExchanges, MOST_ROUNDS, Round};
 pub use built_in::BUILT_IN;
 pub use form::{Confidentiality, Encap, Esn, Mode, Protection};
+pub use outside::{Dscp, OutsideError, Padding};
 
 mod built_in;
 mod form;
+mod outside;
 
 /// Algorithms in order of preference, the form of packets, and lifetimes. Every list must hold at least one element.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +78,13 @@ pub struct Profile {
     /// Packets of the anti-replay window; default 1,024, a multiple of 64 from 64 to 8,192.
     #[serde(default = "default_replay_window")]
     pub replay_window: u32,
+    /// To what length packets are padded in tunnel mode with ESP: `none`, a multiple of 2 to 1,280 bytes, or `mtu`; default `none`,
+    /// since it costs bandwidth.
+    #[serde(default, skip_serializing_if = "Padding::is_default")]
+    pub padding: Padding,
+    /// The DSCP of outer headers in tunnel mode: `copy` of the packet inside, or a number from 0 to 63; default `copy`.
+    #[serde(default, skip_serializing_if = "Dscp::is_default")]
+    pub dscp: Dscp,
     /// Whether an IKE SA is set up without a child SA, which follows once it stands (RFC 6023); default false, since that costs a
     /// round trip. A peer that does not announce it gets its child SA at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -131,6 +140,12 @@ pub enum ProfileError {
     /// AH where packets must be secret.
     #[error("profile {0}: protection ah encrypts nothing; write \"confidentiality: none\", or protection ah+esp")]
     AhNotSecret(Name),
+    /// Padding where no packet says inside how long it is.
+    #[error("profile {0}: padding hides lengths only with ESP in tunnel mode; leave it out")]
+    NoPadding(Name),
+    /// Another DSCP where packets keep their own header.
+    #[error("profile {0}: dscp: packets keep their own in transport mode; write \"dscp: copy\"")]
+    OwnDscp(Name),
 }
 
 impl Profile {
@@ -156,6 +171,8 @@ impl Profile {
             child_rekey_bytes: None,
             liveness_seconds: default_liveness(),
             replay_window: default_replay_window(),
+            padding: Padding::None,
+            dscp: Dscp::Copy,
             childless: false,
             mobike: Mobike::On,
         }
@@ -196,7 +213,19 @@ impl Profile {
         if let Some((field, _, least)) = limits.iter().find(|(_, limit, least)| limit.is_some_and(|l| l < *least)) {
             return Err(ProfileError::TooFew(self.name.clone(), field, *least));
         }
+        self.check_outside()?;
         self.check_confidentiality()
+    }
+
+    fn check_outside(&self) -> Result<(), ProfileError> {
+        let hides = self.mode == Mode::Tunnel && self.protection != Protection::Ah;
+        if self.padding != Padding::None && !hides {
+            return Err(ProfileError::NoPadding(self.name.clone()));
+        }
+        if self.dscp != Dscp::Copy && self.mode == Mode::Transport {
+            return Err(ProfileError::OwnDscp(self.name.clone()));
+        }
+        Ok(())
     }
 
     fn check_confidentiality(&self) -> Result<(), ProfileError> {

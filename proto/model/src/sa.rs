@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use thiserror::Error;
 
 use crate::identity::Name;
-use crate::profile::Mode;
+use crate::profile::{Dscp, Mode, Padding};
 use crate::selector::{Flow, TrafficSelector};
 
 pub use form::{Encapsulation, Form, Keyed, OriginalAddresses, Transform};
@@ -118,6 +118,10 @@ pub struct ChildSa {
     pub originals: Option<OriginalAddresses>,
     /// Whether the peer takes packets that are padded to hide their length (RFC 4303 §2.7).
     pub padding: bool,
+    /// To what length packets are padded where it does.
+    pub pad_to: Padding,
+    /// The DSCP of outer headers.
+    pub dscp: Dscp,
     /// What it may carry.
     pub selectors: SaSelectors,
     /// Where its packets go, or come from.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use espalier_esp::{Inbound, Outbound};
 use espalier_model::plan::{Action, Rule, default_profile};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{
     ChildId, ChildSa, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath, UsageLimits,
 };
@@ -56,6 +56,8 @@ pub(crate) fn pair(suite: EspSuite, peer: u16) -> (Outbound, Inbound) {
         encapsulation: Encapsulation::Udp,
         originals: None,
         padding: true,
+        pad_to: Padding::None,
+        dscp: Dscp::Copy,
         selectors: SaSelectors { local, remote },
         path,
         replay_window: WINDOW,

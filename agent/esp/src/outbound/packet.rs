@@ -38,7 +38,7 @@ impl Outbound {
     pub fn most_sealed(&self, length: usize) -> usize {
         // As if all of it were inside, and the longest header before it.
         let ah = self.ah.as_ref().map_or(0, |ah| ah.transform.header_len(true));
-        let padded = self.padding.padded(length);
+        let padded = self.padded(length);
         ip::V6_HEADER_LEN + ah + self.esp.as_ref().map_or(padded, |esp| esp.transform.packet_len(padded))
     }
 
@@ -77,7 +77,7 @@ impl Outbound {
         };
         let place = Link { protocol, at: self.header_len(), named_at: 0 };
         let fields = self.outer_fields(packet)?;
-        Ok(Content { headers: &[], place, body: packet, padded: self.padding.padded(packet.len()), fields })
+        Ok(Content { headers: &[], place, body: packet, padded: self.padded(packet.len()), fields })
     }
 
     /// Transport mode: what follows the headers is inside.

@@ -213,7 +213,8 @@ fn a_dummy_packet_is_counted_and_dropped() {
 fn padding_hides_the_length_in_tunnel_mode_where_the_peer_takes_it() {
     for case in Case::all().into_iter().filter(|case| case.esp.is_some()) {
         let ends = case.ends();
-        let sender = ends.sender.with_padding(Padding::Full(1000));
+        let sender = ends.sender.with_padding(Padding::Full);
+        sender.set_mtu(1000);
         let ends = Ends { sender, ..ends };
         let lengths: Vec<usize> = [0, 100, 900].map(|payload| ends.carried(&case.packet(payload)).len()).to_vec();
         let hidden = lengths.iter().all(|length| *length == lengths[0]);
@@ -223,10 +224,13 @@ fn padding_hides_the_length_in_tunnel_mode_where_the_peer_takes_it() {
         assert_eq!(ends.receiver.open_packet(&mut arrived).unwrap().packet.len(), packet.len());
     }
     let case = Case::all()[0];
-    let (mut sa, _) = case.halves();
-    sa.padding = false;
-    let sender = Outbound::new(&OutboundSa(sa)).unwrap().with_padding(Padding::Full(1000));
-    assert!(sender.seal_packet(&case.packet(0), &mut [0; 1200]).unwrap().length < 120);
+    for (takes, hidden) in [(false, false), (true, true)] {
+        let (mut sa, _) = case.halves();
+        (sa.padding, sa.pad_to) = (takes, profile::Padding::Mtu);
+        let sender = Outbound::new(&OutboundSa(sa)).unwrap();
+        sender.set_mtu(1000);
+        assert_eq!(sender.seal_packet(&case.packet(0), &mut [0; 1200]).unwrap().length > 1000, hidden);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{ChildId, Encapsulation, Keyed, SaSelectors, Spi, Transform, UdpPath, UsageLimits};
 use espalier_model::suite::{EspSuite, IkeEncryption, Prf};
 
@@ -44,6 +44,8 @@ fn an_esp_line_goes_the_way_of_its_packets() {
         encapsulation: Encapsulation::Udp,
         originals: None,
         padding: true,
+        pad_to: Padding::None,
+        dscp: Dscp::Copy,
         selectors: SaSelectors { local: vec![], remote: vec![] },
         path: UdpPath { local: end("10.0.0.1:4500"), remote: end("10.0.0.2:4500") },
         replay_window: 64,

@@ -106,6 +106,8 @@ impl Established {
             encapsulation: child.form.encapsulation,
             originals: agreed.originals,
             padding: agreed.padding,
+            pad_to: agreed.config.profile.padding,
+            dscp: agreed.config.profile.dscp,
             selectors: agreed.selectors.clone(),
             path: self.mobility.traffic(),
             replay_window: agreed.config.profile.replay_window,

@@ -1,6 +1,6 @@
 //! The form of child SAs: what both ends want, what comes of it, and what is said where nothing does.
 
-use espalier_model::profile::{Confidentiality, Encap, Esn, Mode, Protection};
+use espalier_model::profile::{Confidentiality, Dscp, Encap, Esn, Mode, Padding, Protection};
 use espalier_model::sa::{Encapsulation, Form, OriginalAddresses, Transform};
 use espalier_model::suite::AhSuite;
 
@@ -144,6 +144,18 @@ fn every_form_is_set_up_and_stays_when_either_end_or_both_rekey() {
             assert!(pair.nodes.iter().all(|n| n.refused.is_empty()), "{:?}", pair.nodes[0].refused);
         }
     }
+}
+
+#[test]
+fn what_the_outside_shows_is_the_profiles_choice_at_each_end() {
+    let pair = settle(peers(|side, profile| {
+        if side == 0 {
+            (profile.padding, profile.dscp) = (Padding::Mtu, Dscp::Fixed(10));
+        }
+    }));
+    let shown = |node: &Node| node.outbound.last().map(|sa| (sa.pad_to, sa.dscp)).unwrap();
+    assert_eq!(shown(&pair.nodes[0]), (Padding::Mtu, Dscp::Fixed(10)));
+    assert_eq!(shown(&pair.nodes[1]), (Padding::None, Dscp::Copy));
 }
 
 #[test]

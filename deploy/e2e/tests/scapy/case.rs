@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use espalier_esp::{Carriage, Inbound, Outbound, OuterFields, restore_header, restored_len};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{
     ChildId, ChildSa, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath, UsageLimits,
 };
@@ -150,6 +150,8 @@ impl Case {
             encapsulation: self.encapsulation,
             originals: None,
             padding: true,
+            pad_to: Padding::None,
+            dscp: Dscp::Copy,
             selectors: SaSelectors { local: all(), remote: all() },
             path: UdpPath { local: (local, 4500).into(), remote: (remote, 4500).into() },
             replay_window: 64,

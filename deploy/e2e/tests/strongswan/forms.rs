@@ -9,6 +9,9 @@ both_roles! {
     longer_sequence_numbers_that_are_required_are_refused_by_name => refused_by_name;
     rekeys_after_packets_lose_nothing => |by| rekeyed_by_use(by, "child-rekey-packets: 1000");
     rekeys_after_bytes_lose_nothing => |by| rekeyed_by_use(by, "child-rekey-bytes: 150000");
+    packets_that_hide_their_length_and_class_are_understood => |by| {
+        Files::psk().profile("padding: mtu, dscp: 46").scene().assert_tunnel(by, &["mode=TUNNEL"]);
+    };
     the_profile_for_old_gear_meets_aes_cbc_and_a_modp_group => old_gear;
 }
 

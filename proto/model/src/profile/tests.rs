@@ -54,6 +54,21 @@ fn limits_leave_time_to_rekey() {
 }
 
 #[test]
+fn what_the_outside_shows_is_chosen_where_there_is_an_outside() {
+    let profile = parsed("padding: 256, dscp: 10");
+    profile.check().unwrap();
+    assert_eq!((profile.padding, profile.dscp), (Padding::Multiple(256.try_into().unwrap()), Dscp::Fixed(10)));
+    let json = serde_json::to_string(&profile).unwrap();
+    assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+    let usual = serde_json::to_string(&parsed("padding: none, dscp: copy")).unwrap();
+    assert!(!usual.contains("padding") && !usual.contains("dscp"), "{usual}");
+    assert!(refusal("padding: mtu, mode: transport").contains("padding hides lengths only"));
+    assert!(refusal("padding: 64, protection: ah, confidentiality: none").contains("padding hides lengths only"));
+    assert!(refusal("dscp: 0, mode: transport").contains("write \"dscp: copy\""));
+    parsed("padding: mtu, protection: ah+esp").check().unwrap();
+}
+
+#[test]
 fn the_built_in_profiles_hold_what_they_say() {
     for name in BUILT_IN {
         let profile = Profile::built_in(&name.parse().unwrap()).unwrap();

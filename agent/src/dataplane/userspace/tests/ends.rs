@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use espalier_model::plan::{Action, Rule, default_profile};
-use espalier_model::profile::Mode;
+use espalier_model::profile::{Dscp, Mode, Padding};
 use espalier_model::sa::{
     ChildId, ChildSa, Encapsulation, InboundSa, Keyed, OutboundSa, SaSelectors, Transform, UdpPath, UsageLimits,
 };
@@ -157,6 +157,8 @@ fn half(ends: &Ends, place: u8, from: u8) -> ChildSa {
         encapsulation: Encapsulation::Udp,
         originals: None,
         padding: true,
+        pad_to: Padding::None,
+        dscp: Dscp::Copy,
         selectors: SaSelectors { local: selectors(place), remote: selectors(3 - place) },
         path: if place == 1 { one } else { two },
         replay_window: 1_024,
