@@ -2,9 +2,11 @@
 
 pub mod userspace;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use espalier_esp::SaError;
+use espalier_model::identity::Name;
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
 use thiserror::Error;
@@ -16,6 +18,9 @@ pub trait DataPlane {
     /// # Errors
     /// The policy before stays in force.
     fn apply(&mut self, rules: &[Rule]) -> Result<(), DataPlaneError>;
+
+    /// Sets how long packets of each rule may be that paths carry whole: what connections through the tunnel agree on.
+    fn set_mtus(&mut self, mtus: BTreeMap<Name, u16>);
 
     /// Receives with this SA from now on.
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use espalier_esp::longest_packet;
-use espalier_model::identity::Identity;
+use espalier_model::identity::{Identity, Name};
 use espalier_model::plan::{Action, NodePlan, Rule};
 use espalier_model::profile::{Encap, Mode, Profile, Protection};
 use espalier_model::sa::{Encapsulation, Form};
@@ -16,18 +16,31 @@ pub(crate) type PathMtus = BTreeMap<Identity, u16>;
 
 /// The MTU of an underlay of which nothing is known yet.
 pub(crate) const USUAL: u16 = 1500;
-/// An interface with less has no IPv6 (RFC 8200 §5).
+/// An interface with less has no IPv6 (RFC 8200 §5). Where a path takes less, packets around it leave in fragments (RFC 2473 §7.2).
 const LEAST_V6: u16 = 1280;
+/// What each host takes (RFC 1122 §3.3.2).
+const LEAST_V4: u16 = 576;
+
+/// Returns the longest packets of each rule that protects, by its name: those that travel whole.
+pub(crate) fn by_rule(plan: &NodePlan, paths: &PathMtus) -> BTreeMap<Name, u16> {
+    protecting(plan, paths).map(|(rule, longest)| (rule.name.clone(), longest.max(LEAST_V4))).collect()
+}
+
+/// Returns each rule that protects with the longest packets that travel whole.
+fn protecting<'p>(plan: &'p NodePlan, paths: &'p PathMtus) -> impl Iterator<Item = (&'p Rule, u16)> {
+    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
+    plan.rules.iter().filter(|rule| rule.action == Action::Protect).map(move |rule| {
+        let path = rule.peer.as_ref().and_then(|peer| paths.get(peer)).copied().unwrap_or(USUAL);
+        (rule, forms(plan, rule).map(|form| longest_packet(&form, path, ipv4)).min().unwrap_or(LEAST_V6))
+    })
+}
 
 /// Returns the longest packets to what each rule protects, by prefix.
 pub(crate) fn by_prefix(plan: &NodePlan, paths: &PathMtus) -> BTreeMap<IpNet, u16> {
-    let ipv4 = plan.node.endpoints.iter().all(IpAddr::is_ipv4);
     let mut longest: BTreeMap<IpNet, u16> = BTreeMap::new();
-    for rule in plan.rules.iter().filter(|rule| rule.action == Action::Protect) {
-        let path = rule.peer.as_ref().and_then(|peer| paths.get(peer)).copied().unwrap_or(USUAL);
-        let of_rule = forms(plan, rule).map(|form| longest_packet(&form, path, ipv4)).min().unwrap_or(LEAST_V6);
+    for (rule, of_rule) in protecting(plan, paths) {
         for net in rule.remote.iter().map(IpNet::trunc) {
-            let least = if net.addr().is_ipv4() { 0 } else { LEAST_V6 };
+            let least = if net.addr().is_ipv4() { LEAST_V4 } else { LEAST_V6 };
             let entry = longest.entry(net).or_insert(u16::MAX);
             *entry = (*entry).min(of_rule).max(least);
         }
@@ -108,6 +121,11 @@ rules:
     fn the_path_to_the_peer_counts_and_the_widest_is_the_interface() {
         assert_eq!(longest("aes256gcm16", "", 1_450), 1_386);
         assert_eq!(longest("aes256gcm16", "", 9_000), 8_938);
+        assert_eq!(longest("aes256gcm16", "", 1_280), 1_218);
+        assert_eq!(longest("aes256gcm16", "", 560), 576, "what is sent in fragments");
+        let plan = NodePlan::parse(&PLAN.replace("ESP", "aes256gcm16").replace("FIELDS", "")).unwrap();
+        let of_rules: Vec<_> = by_rule(&plan, &PathMtus::new()).into_iter().collect();
+        assert_eq!(of_rules, [("net".parse().unwrap(), 1_438)]);
         let plan = NodePlan::parse(&PLAN.replace("ESP", "aes256gcm16").replace("FIELDS", "")).unwrap();
         let nets = ["10.0.0.0/8", "10.9.0.2/32"].map(|net| net.parse().unwrap());
         assert_eq!(of_interface(&plan, &nets.into_iter().zip([1_200, 8_938]).collect()), 8_938);

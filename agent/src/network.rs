@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use espalier_model::identity::Identity;
+use espalier_model::identity::{Identity, Name};
 use espalier_model::plan::NodePlan;
 use espalier_sys::guard::{Exemption, Guard, GuardSpec, Side, Transport};
 use espalier_sys::netlink::{Netlink, Route, Rule, Target};
@@ -145,6 +145,11 @@ impl Network {
     pub(crate) fn follow_paths(&mut self, plan: &NodePlan, found: PathMtus) -> Result<(), espalier_sys::Error> {
         self.paths.extend(found);
         self.route(&mut Netlink::open()?, plan)
+    }
+
+    /// Returns how long packets of each rule may be, as far as paths are known.
+    pub(crate) fn longest(&self, plan: &NodePlan) -> BTreeMap<Name, u16> {
+        mtu::by_rule(plan, &self.paths)
     }
 
     fn give_mtu(&mut self, netlink: &mut Netlink, mtu: u16) -> Result<(), espalier_sys::Error> {

@@ -76,6 +76,7 @@ impl Node {
         let (letterbox, inbox) = door::inbox();
         let (mut plane, narrow) = Userspace::start(tun, esp, letterbox.clone(), offloads)?;
         plane.apply(&network.virtual_addresses().rules(plan))?;
+        plane.set_mtus(network.longest(plan));
         let keepers = [endpoint.doorkeeper(now()), endpoint.doorkeeper(now())];
         let door = Door::open(sockets, keepers, letterbox)?;
         door.take_trains(offloads.udp_coalescing);
@@ -138,6 +139,7 @@ impl Node {
         self.plane.apply(&self.network.virtual_addresses().rules(to))?;
         self.endpoint.configure(now(), peers);
         self.network.follow(to)?;
+        self.plane.set_mtus(self.network.longest(to));
         tracing::info!(peers = to.peers.len(), rules = to.rules.len(), "plan carried out");
         Ok(())
     }

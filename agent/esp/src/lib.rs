@@ -12,6 +12,7 @@ mod ah;
 mod counters;
 mod flow;
 mod form;
+mod fragment;
 mod icmp;
 mod inbound;
 mod ip;
@@ -33,9 +34,10 @@ mod transport;
 pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
 pub use form::{Carriage, SaError};
+pub use fragment::Fragments;
 pub use icmp::{MOST_TOO_BIG, too_big};
 pub use inbound::{Inbound, OpenError, Opened};
-pub use mss::clamp_mss;
+pub use mss::{clamp_mss, may_be_syn};
 pub use outbound::{Outbound, Reserved, SealError, Sealed, Wrapped};
 pub use outer::{
     CongestionLost, DontFragment, Dscp, Ecn, OuterFields, OuterRules, give_back, restore_header, restored_len,

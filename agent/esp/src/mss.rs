@@ -3,10 +3,26 @@
 use crate::ip::{self, Difference, Fragment, protocol};
 
 const TCP_HEADER_LEN: usize = 20;
+/// Where the flags stand.
+const FLAGS: usize = 13;
 const SYN: u8 = 0x02;
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
+
+/// Tells, by one look at its flags, whether a packet may be a SYN: the only one that announces a segment size. `upper` is the
+/// protocol of its flow.
+#[must_use]
+pub fn may_be_syn(packet: &[u8], upper: u8) -> bool {
+    let segment = match packet {
+        _ if upper != protocol::TCP => return false,
+        [first @ 0x40..=0x4f, ..] => usize::from(first & 0x0f) * 4,
+        [_, _, _, _, _, _, protocol::TCP, ..] => ip::V6_HEADER_LEN,
+        // Behind other headers, which few have.
+        _ => return true,
+    };
+    packet.get(segment + FLAGS).is_some_and(|flags| flags & SYN != 0)
+}
 
 /// Lowers the segment size that a SYN announces to what fits into packets of this length. Tells whether it changed anything; every
 /// other packet is left as it is.

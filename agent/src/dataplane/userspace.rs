@@ -22,6 +22,7 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use espalier_esp::offload::FRAME_HEADER_LEN;
 use espalier_esp::{Carriage, Counters, Inbound, Outbound, Spd, Tables};
+use espalier_model::identity::Name;
 use espalier_model::plan::Rule;
 use espalier_model::sa::{ChildId, Direction, InboundSa, OutboundSa, SaEvent, SaUsage, UdpPath};
 use espalier_sys::tun::Tun;
@@ -68,6 +69,8 @@ pub struct Userspace {
     events: mpsc::Receiver<SaEvent>,
     /// Every outbound half that is not removed: one that is used again goes on counting where it was, so that no nonce repeats.
     outbounds: BTreeMap<ChildId, Arc<Outbound>>,
+    /// How long packets of each rule may be.
+    mtus: BTreeMap<Name, u16>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -90,7 +93,7 @@ impl Userspace {
     ) -> io::Result<(Self, mpsc::Receiver<UdpPath>)> {
         let ((event_sender, events), (too_long, narrow)) = (mpsc::channel(EVENTS), mpsc::channel(NARROW_PATHS));
         let shared = Arc::new(Shared::new(tun, sockets, letterbox, offloads, (event_sender, too_long))?);
-        let mut plane = Self { shared, events, outbounds: BTreeMap::new(), workers: Vec::new() };
+        let mut plane = Self { shared, events, outbounds: BTreeMap::new(), mtus: BTreeMap::new(), workers: Vec::new() };
         for (name, run) in [("esp-out", outbound::run as fn(&Shared)), ("esp-in", inbound::run)] {
             let shared = Arc::clone(&plane.shared);
             plane.workers.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?);
@@ -173,8 +176,25 @@ impl DataPlane for Userspace {
         Ok(())
     }
 
+    fn set_mtus(&mut self, mtus: BTreeMap<Name, u16>) {
+        for sa in self.outbounds.values() {
+            if let Some(mtu) = mtus.get(sa.rule()) {
+                sa.set_mtu(*mtu);
+            }
+        }
+        for sa in self.shared.tables.load().inbound_sas() {
+            if let Some(mtu) = mtus.get(sa.rule()) {
+                sa.set_mtu(*mtu);
+            }
+        }
+        self.mtus = mtus;
+    }
+
     fn install_inbound(&mut self, sa: &InboundSa) -> Result<(), DataPlaneError> {
         let sa = Arc::new(Inbound::new(sa)?);
+        if let Some(mtu) = self.mtus.get(sa.rule()) {
+            sa.set_mtu(*mtu);
+        }
         self.carry(sa.carriage())?;
         self.swap(|tables| tables.with_inbound(sa));
         Ok(())
@@ -186,6 +206,9 @@ impl DataPlane for Userspace {
             Some(half) => Arc::clone(half),
             None => Arc::new(Outbound::new(sa)?),
         };
+        if let Some(mtu) = self.mtus.get(half.rule()) {
+            half.set_mtu(*mtu);
+        }
         self.carry(half.carriage())?;
         self.outbounds.insert(id, Arc::clone(&half));
         self.swap(|tables| tables.with_outbound(half));

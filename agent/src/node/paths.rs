@@ -8,6 +8,7 @@ use espalier_model::sa::UdpPath;
 use espalier_sys::udp::path_mtu;
 
 use super::Node;
+use crate::dataplane::DataPlane;
 use crate::mtu::{self, PathMtus};
 use crate::network::MARK;
 
@@ -59,5 +60,6 @@ impl Node {
         if let Err(error) = self.network.follow_paths(&self.plan, found) {
             tracing::error!(error = crate::error_chain(&error), "packets may be too long for a path");
         }
+        self.plane.set_mtus(self.network.longest(&self.plan));
     }
 }

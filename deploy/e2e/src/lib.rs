@@ -15,4 +15,5 @@ pub mod rate;
 pub mod rest;
 pub mod strongswan;
 pub mod throughput;
+pub mod transfer;
 pub mod wire;

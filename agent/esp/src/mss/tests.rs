@@ -79,6 +79,19 @@ fn other_packets_stay_as_they_are() {
     assert!(!clamp_mss(&mut fragment, 1438));
 }
 
+#[test]
+fn a_syn_is_told_by_its_flags_and_what_cannot_be_seen_may_be_one() {
+    for (v6, flags) in [(false, 0x10), (true, 0x18), (false, 0x11), (false, 0x02), (true, 0x12), (true, 0xc2)] {
+        let packet = tcp(v6, flags, &[1, 1, 1, 1], &[2; 40]);
+        assert_eq!(may_be_syn(&packet, 6), flags & 0x02 != 0, "{v6} {flags}");
+        assert!(!may_be_syn(&packet, 17), "of another protocol");
+    }
+    let mut behind = tcp(true, 0x10, &[], &[]);
+    behind[6] = 60;
+    assert!(may_be_syn(&behind, 6));
+    assert!(!may_be_syn(&[0x45], 6));
+}
+
 proptest! {
     #[test]
     fn any_options_leave_a_packet_whole(options in prop::collection::vec(prop::sample::select(vec![0_u8, 1, 2, 3, 4, 255]), 0..40), mtu: u16) {

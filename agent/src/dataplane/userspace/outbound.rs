@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use espalier_esp::offload::Segments;
-use espalier_esp::{Carriage, DropReason, Outbound, SealError, Tables, Wrapped, flow_of};
+use espalier_esp::{
+    Carriage, DropReason, Fragments, Outbound, SealError, Tables, Wrapped, clamp_mss, flow_of, may_be_syn,
+};
 use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
 use espalier_sys::udp::{RawSocket, Trains};
@@ -33,9 +35,18 @@ pub(super) fn run(shared: &Shared) {
 /// What the thread works with. It allocates nothing once it is made.
 pub(super) struct Worker {
     frame: Vec<u8>,
-    /// One packet of a frame, where it cannot be sealed in place.
-    single: Vec<u8>,
+    rooms: Rooms,
     lanes: Lanes,
+}
+
+/// Room for what cannot be sealed in place.
+struct Rooms {
+    /// One packet of a frame.
+    single: Vec<u8>,
+    /// A sealed packet that is to be cut.
+    whole: Vec<u8>,
+    /// Packets that were cut.
+    cut: u32,
 }
 
 /// Packets that are sealed, by the sockets through which they leave, each for IPv4 and IPv6.
@@ -51,13 +62,19 @@ const TURN: usize = 64;
 const ARENA: usize = 128 << 10;
 /// A full socket is asked again after this time, whatever poll says.
 const PATIENCE: Duration = Duration::from_millis(100);
+//= RFC 2473 §7.2: where the tunnel would be narrower than IPv6 allows, its own packets are fragmented
+/// A packet that is no longer is never made shorter (RFC 8200 §5).
+const LEAST: usize = 1_280;
+/// What a path of IPv4 takes, as far as anybody counts on it (RFC 1122 §3.3.2).
+const LEAST_PATH_V4: usize = 576;
 
 impl Worker {
     pub(super) fn new(shared: &Shared) -> Self {
         let coupling = shared.offloads.is(Offload::UdpSegmentation) == State::On;
         let udp = [Trains::new(ARENA, coupling), Trains::new(ARENA, coupling)];
         let lanes = Lanes { udp, esp: room(ARENA), packets: room(ARENA) };
-        Self { frame: vec![0; FRAME], single: vec![0; FRAME], lanes }
+        let rooms = Rooms { single: vec![0; FRAME], whole: vec![0; FRAME], cut: 0 };
+        Self { frame: vec![0; FRAME], rooms, lanes }
     }
 
     /// Forwards the frames that are there, and leaves none unsent.
@@ -76,14 +93,14 @@ impl Worker {
     }
 
     fn take(&mut self, shared: &Shared, tables: &Tables, length: usize) {
-        let Self { frame, single, lanes } = self;
+        let Self { frame, rooms, lanes } = self;
         let Ok(segments) = Segments::of(frame.get(..length).unwrap_or_default()) else {
             shared.totals.from_tun.add(1);
             return shared.counters.count(DropReason::Malformed);
         };
         let packets = segments.count();
         shared.totals.from_tun.add(packets);
-        if let Err(reason) = lanes.seal(shared, tables, segments, single) {
+        if let Err(reason) = lanes.seal(shared, tables, segments, rooms) {
             shared.counters.count_many(reason, packets);
         }
     }
@@ -96,17 +113,26 @@ impl Lanes {
         shared: &Shared,
         tables: &Tables,
         segments: Segments<'_>,
-        single: &mut [u8],
+        rooms: &mut Rooms,
     ) -> Result<(), DropReason> {
-        let sa = tables.outbound(&flow_of(segments.packet())?)?;
+        let flow = flow_of(segments.packet())?;
+        let sa = tables.outbound(&flow)?;
+        // A SYN is a frame by itself.
+        let clamped = may_be_syn(segments.packet(), flow.protocol).then(|| sa.mtu());
         if sa.seals_in_place() {
-            return self.seal_in_place(shared, sa, segments);
+            return self.seal_in_place(shared, sa, segments, clamped);
         }
-        self.seal_packets(shared, sa, segments, single)
+        self.seal_packets(shared, sa, segments, rooms, clamped)
     }
 
     /// Seals packets where they stand; their numbers are taken in one step.
-    fn seal_in_place(&mut self, shared: &Shared, sa: &Outbound, mut segments: Segments<'_>) -> Result<(), DropReason> {
+    fn seal_in_place(
+        &mut self,
+        shared: &Shared,
+        sa: &Outbound,
+        mut segments: Segments<'_>,
+        clamped: Option<u16>,
+    ) -> Result<(), DropReason> {
         let class = sa.outer_fields(segments.packet())?.class;
         let mut numbers = sa.reserve(segments.count(), segments.bytes()).map_err(|error| refused(shared, sa, error))?;
         if numbers.soft() {
@@ -116,12 +142,12 @@ impl Lanes {
         while let Some(length) = segments.next_len() {
             let room = lane.room(shared, sa.sealed_len(length));
             let place = room.get_mut(headroom..).and_then(|rest| rest.get_mut(..length));
-            let Some(()) = place.and_then(|place| segments.write_next(place)) else {
+            let Some(()) = place.and_then(|place| write_next(&mut segments, place, clamped)) else {
                 shared.counters.count_many(DropReason::TooBig, segments.left());
                 return Ok(());
             };
             match numbers.seal(room, length) {
-                Ok(sealed) => lane.trains.push(lane.path, class, sealed),
+                Ok(sealed) => lane.trains.push(lane.path, class, sealed, length <= LEAST),
                 Err(error) => shared.counters.count(error.into()),
             }
         }
@@ -134,18 +160,27 @@ impl Lanes {
         shared: &Shared,
         sa: &Outbound,
         mut segments: Segments<'_>,
-        single: &mut [u8],
+        Rooms { single, whole, cut }: &mut Rooms,
+        clamped: Option<u16>,
     ) -> Result<(), DropReason> {
         let mut lane = self.lane(sa);
         while let Some(length) = segments.next_len() {
             let packet = single.get_mut(..length).ok_or(DropReason::TooBig)?;
-            segments.write_next(packet).ok_or(DropReason::TooBig)?;
-            match sa.seal_packet(packet, lane.room(shared, sa.most_sealed(length))) {
-                Ok(Wrapped { length, soft, fields }) => {
+            write_next(&mut segments, packet, clamped).ok_or(DropReason::TooBig)?;
+            // The system cuts no packet whose header is ours.
+            let too_long = lane.carriage == Carriage::Packet && length <= LEAST && length > usize::from(sa.mtu());
+            let room = if too_long { whole.as_mut_slice() } else { lane.room(shared, sa.most_sealed(length)) };
+            match sa.seal_packet(packet, room) {
+                Ok(Wrapped { length: sealed, soft, fields }) => {
                     if soft {
                         ask_for_rekey(shared, sa);
                     }
-                    lane.trains.push(lane.path, fields.class, length);
+                    if too_long {
+                        *cut = cut.wrapping_add(1);
+                        lane.push_cut(shared, fields.class, whole.get(..sealed).unwrap_or_default(), *cut)?;
+                    } else {
+                        lane.trains.push(lane.path, fields.class, sealed, length <= LEAST);
+                    }
                 }
                 Err(error) => shared.counters.count(refused(shared, sa, error)),
             }
@@ -175,6 +210,16 @@ impl Lanes {
     }
 }
 
+/// Writes the next packet of a frame. One that may be a SYN announces no more than fits into the tunnel: its sender may never hear
+/// that a packet was too long.
+fn write_next(segments: &mut Segments<'_>, place: &mut [u8], clamped: Option<u16>) -> Option<()> {
+    segments.write_next(place)?;
+    if let Some(mtu) = clamped {
+        clamp_mss(place, mtu);
+    }
+    Some(())
+}
+
 /// Where the packets of one SA leave.
 struct Lane<'l> {
     trains: &'l mut Trains,
@@ -189,6 +234,21 @@ impl Lane<'_> {
             send(shared, self.carriage, self.path.remote.is_ipv4(), self.trains);
         }
         self.trains.room()
+    }
+
+    /// Takes the fragments of a packet that is longer than its path takes.
+    fn push_cut(&mut self, shared: &Shared, class: u8, packet: &[u8], id: u32) -> Result<(), DropReason> {
+        let most = if self.path.remote.is_ipv4() { LEAST_PATH_V4 } else { LEAST };
+        let mut fragments = Fragments::of(packet, most, id)?;
+        let mut count = 0;
+        while let Some(length) = fragments.next_len() {
+            let room = self.room(shared, length).get_mut(..length).ok_or(DropReason::TooBig)?;
+            fragments.write_next(room).ok_or(DropReason::TooBig)?;
+            self.trains.push(self.path, class, length, false);
+            count += 1;
+        }
+        shared.totals.fragments.add(count - 1);
+        Ok(())
     }
 }
 

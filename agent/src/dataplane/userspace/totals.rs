@@ -9,6 +9,8 @@ pub struct Totals {
     pub from_tun: Total,
     /// Went to peers.
     pub to_wire: Total,
+    /// Of these, fragments but the first of packets that were longer than their path takes.
+    pub fragments: Total,
     /// Came from peers: datagrams that are neither IKE nor keepalives.
     pub from_wire: Total,
     /// Went to the node.

@@ -122,7 +122,7 @@ mod tests {
     fn send(socket: &RawSocket, path: UdpPath, packet: &[u8]) {
         let mut trains = Trains::new(1 << 16, false);
         trains.room()[..packet.len()].copy_from_slice(packet);
-        trains.push(path, CLASS, packet.len());
+        trains.push(path, CLASS, packet.len(), false);
         socket.send_trains(&mut trains).unwrap();
         assert_eq!(trains.clear(), 0, "it is sent");
     }

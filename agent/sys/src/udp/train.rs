@@ -2,12 +2,12 @@
 //! are a train, which the kernel takes as one and cuts as late as it can (UDP_SEGMENT, udp(7)).
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use espalier_model::sa::UdpPath;
 
 use super::control::Control;
-use super::{UdpSocket, message};
+use super::{UdpSocket, message, set_fragmenting};
 use crate::address::RawAddress;
 
 /// Datagrams in one arena, in the order in which they leave.
@@ -33,6 +33,8 @@ struct Train {
     /// The length of each datagram but the last.
     segment: usize,
     datagrams: usize,
+    /// Datagrams up to this length may leave in fragments.
+    fragmentable: usize,
 }
 
 /// Trains that one system call takes at most.
@@ -72,16 +74,19 @@ impl Trains {
         self.used + length > self.arena.len() || self.trains.len() >= TRAINS
     }
 
-    /// Takes what stands at the head of the room for a datagram, whose IP header has this TOS or traffic class.
-    pub fn push(&mut self, path: UdpPath, class: u8, length: usize) {
+    /// Takes what stands at the head of the room for a datagram, whose IP header has this TOS or traffic class. One that nobody would
+    /// make shorter is `fragmentable`: where it is longer than its path takes, it leaves in fragments.
+    pub fn push(&mut self, path: UdpPath, class: u8, length: usize, fragmentable: bool) {
         let (start, length) = (self.used, length.min(self.arena.len() - self.used));
         (self.used, self.datagrams) = (start + length, self.datagrams + 1);
+        let fragmentable = if fragmentable { length } else { 0 };
         match self.trains.last_mut() {
             Some(train) if self.coupling && train.takes(&path, class, length) => {
                 train.length += length;
                 train.datagrams += 1;
+                train.fragmentable = train.fragmentable.max(fragmentable);
             }
-            _ => self.trains.push(Train { path, class, start, length, segment: length, datagrams: 1 }),
+            _ => self.trains.push(Train { path, class, start, length, segment: length, datagrams: 1, fragmentable }),
         }
     }
 
@@ -113,13 +118,29 @@ impl Trains {
     /// Notes that datagrams are left out.
     fn fail(&mut self, path: UdpPath, datagrams: usize, error: &io::Error) {
         self.failed += datagrams;
-        if error.raw_os_error() == Some(libc::EMSGSIZE) {
+        if is_too_long(error) {
             self.too_long = Some(path);
         }
     }
 
     fn bytes(&self, train: &Train) -> &[u8] {
         self.arena.get(train.start..train.start + train.length).unwrap_or_default()
+    }
+
+    /// Returns the first datagram of a train.
+    fn first(&self, train: &Train) -> &[u8] {
+        self.arena.get(train.start..train.start + train.first()).unwrap_or_default()
+    }
+
+    /// Returns the first train, if it has a datagram that has not left.
+    fn first_waiting(&self) -> Option<&Train> {
+        self.trains.get(self.next).filter(|train| train.datagrams > 0)
+    }
+
+    fn shorten_first(&mut self) {
+        if let Some(train) = self.trains.get_mut(self.next) {
+            train.shorten();
+        }
     }
 }
 
@@ -135,9 +156,19 @@ impl Train {
             && self.length + length <= HEAVIEST_TRAIN
     }
 
+    /// Returns the length of the first datagram.
+    fn first(&self) -> usize {
+        self.segment.min(self.length)
+    }
+
+    /// Tells whether the first datagram may leave in fragments. Then those behind it may too: none is longer.
+    fn is_fragmentable(&self) -> bool {
+        self.first() <= self.fragmentable
+    }
+
     /// Takes the first datagram off.
     fn shorten(&mut self) {
-        let first = self.segment.min(self.length);
+        let first = self.first();
         self.start += first;
         self.length -= first;
         self.datagrams -= 1;
@@ -148,6 +179,8 @@ impl UdpSocket {
     /// Sends what has not left yet, in order. A train that the kernel refuses is sent datagram by datagram; a datagram that it
     /// refuses is left out and counted.
     ///
+    /// Fragments are made as by [`Self::send_fragmentable`].
+    ///
     /// # Errors
     /// `WouldBlock` when the send buffer is full: wait and call again.
     pub fn send_trains(&self, trains: &mut Trains) -> io::Result<()> {
@@ -157,7 +190,7 @@ impl UdpSocket {
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Err(error);
             }
-            if train_is_at_fault(train, &error) {
+            if train_is_at_fault(train, &error) || is_too_long(&error) && train.is_fragmentable() {
                 self.send_singly(trains)?;
             } else if error.kind() != io::ErrorKind::Interrupted {
                 let (path, datagrams) = (train.path, train.datagrams);
@@ -197,26 +230,47 @@ impl UdpSocket {
 
     fn send_singly(&self, trains: &mut Trains) -> io::Result<()> {
         let mut all_passed = true;
-        while let Some(train) = trains.trains.get(trains.next).filter(|train| train.datagrams > 0) {
-            let (path, bytes) = (train.path, trains.bytes(train));
-            match self.send_classified(
-                &train.path,
-                train.class,
-                bytes.get(..train.segment.min(bytes.len())).unwrap_or_default(),
-            ) {
+        while let Some(train) = trains.first_waiting() {
+            match self.send_classified(&train.path, train.class, trains.first(train)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) if is_too_long(&error) && train.is_fragmentable() => {
+                    self.send_in_fragments(trains)?;
+                    all_passed = false;
+                    break;
+                }
                 Err(error) => {
+                    let path = train.path;
                     trains.fail(path, 1, &error);
                     all_passed = false;
                 }
                 Ok(()) => {}
             }
-            if let Some(train) = trains.trains.get_mut(trains.next) {
-                train.shorten();
-            }
+            trains.shorten_first();
         }
         trains.next += 1;
         trains.refused |= all_passed;
+        Ok(())
+    }
+
+    /// Sends what is left of the first train singly, and lets IP fragment it.
+    fn send_in_fragments(&self, trains: &mut Trains) -> io::Result<()> {
+        // Where that cannot be switched they stay too long, and are counted.
+        let _ = set_fragmenting(self.as_fd(), self.local, true);
+        let sent = self.send_fragmentable_datagrams(trains);
+        let _ = set_fragmenting(self.as_fd(), self.local, false);
+        sent
+    }
+
+    fn send_fragmentable_datagrams(&self, trains: &mut Trains) -> io::Result<()> {
+        while let Some(train) = trains.first_waiting() {
+            let path = train.path;
+            match self.send_classified(&path, train.class, trains.first(train)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => trains.fail(path, 1, &error),
+                Ok(()) => {}
+            }
+            trains.shorten_first();
+        }
         Ok(())
     }
 }
@@ -225,6 +279,10 @@ impl UdpSocket {
 fn train_is_at_fault(train: &Train, error: &io::Error) -> bool {
     train.datagrams > 1
         && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::ENOPROTOOPT))
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn set_mtu(host: &Host, mtu: u32) {
 }
 
 /// Returns a network whose every wire has this MTU.
-fn lab(mtu: u32) -> Lab {
+pub(super) fn lab(mtu: u32) -> Lab {
     let lab = Lab::new(2).unwrap();
     lab.hosts.iter().for_each(|host| set_mtu(host, mtu));
     lab.switch
@@ -82,4 +82,29 @@ fn a_path_that_becomes_narrow_under_a_connection_is_followed() {
     assert_eq!(ping(other, one.inner(true), 1, 1_500 - AROUND - PING).unwrap().lost(), 1);
     agents.iter_mut().for_each(|agent| agent.await_log("path has another MTU", 1).unwrap());
     assert_fits(&lab, 1_380);
+}
+
+#[test]
+fn what_a_narrow_path_cannot_take_whole_leaves_in_fragments() {
+    let (usual, raw, both) = ("encap: always", "encap: never", "encap: never, protection: ah+esp");
+    for (underlay_ipv4, form) in [(true, usual), (false, usual), (false, raw), (true, both), (false, both)] {
+        let lab = lab(1_280);
+        let [one, other] = &lab.hosts[..] else { panic!("two hosts") };
+        let capture = capture(one);
+        let mut agents = pair(&lab, underlay_ipv4, |plan| agent::with_profile(plan, form));
+        agents.iter_mut().for_each(|agent| agent.await_log("path has another MTU", 1).unwrap());
+        // IPv6 has 1,280 bytes whatever is underneath.
+        for (from, to) in [(one, other), (other, one)] {
+            let pings = ping(from, to.inner(false), 5, 1_280 - 48).unwrap();
+            assert_eq!(pings.lost(), 0, "1,280 bytes of IPv6, outside IPv4 {underlay_ipv4}, {form}");
+            for ipv4 in [true, false] {
+                let carried = measure(from, (to, to.inner(ipv4)), Duration::from_millis(300)).unwrap();
+                assert!(carried > 1.0, "{carried} Mbit/s, inside IPv4 {ipv4}, outside {underlay_ipv4}, {form}");
+            }
+        }
+        let seen = capture.stop().unwrap();
+        assert!(seen.ip_fragments >= 10, "{seen:?}");
+        assert_protected(seen, 100);
+        agents.iter_mut().for_each(|agent| assert!(!agent.program.log().contains("refused in use")));
+    }
 }

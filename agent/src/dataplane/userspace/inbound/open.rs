@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use espalier_esp::{
-    Carriage, DropReason, Inbound, OpenError, Opened, Outermost, Tables, give_back, restore_header, restored_len,
+    Carriage, DropReason, Inbound, OpenError, Opened, Outermost, Tables, clamp_mss, give_back, may_be_syn,
+    restore_header, restored_len,
 };
 use espalier_model::sa::{SaEvent, Spi, UdpPath};
 use espalier_sys::udp::Datagram;
@@ -62,6 +63,10 @@ pub(super) fn open<'d>(
     //= RFC 7296 §2.24: tunnels carry congestion marks, in and out
     if class & ECN != 0 {
         give_back(packet, class).map_err(|_| DropReason::CongestionLost)?;
+    }
+    // What the answers to it will fit into.
+    if may_be_syn(packet, flow.protocol) {
+        clamp_mss(packet, sa.mtu());
     }
     let source = newest && sa.carriage() == Carriage::Udp && matches!(header, Header::Udp);
     report(shared, sa, source.then_some(path.remote), soft);

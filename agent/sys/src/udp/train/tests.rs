@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::option::set;
 use crate::poll;
-use crate::testing::{A4, B4, Wire, bind, path, take};
+use crate::testing::{A4, A6, B4, B6, Wire, bind, path, take};
 use crate::udp::Batch;
 use std::os::fd::AsFd;
 
@@ -19,7 +19,7 @@ const LENGTHS: [usize; 12] = [1_000, 1_000, 1_000, 400, 1_000, 1_200, 1_200, 0, 
 fn fill(trains: &mut Trains, path: UdpPath, lengths: &[usize]) {
     for (number, length) in lengths.iter().enumerate() {
         trains.room()[..*length].copy_from_slice(&datagram(number, *length));
-        trains.push(path, 0, *length);
+        trains.push(path, 0, *length, false);
     }
 }
 
@@ -104,4 +104,33 @@ fn datagrams_beyond_the_mtu_fail_without_a_word_against_trains() {
     assert_eq!((trains.take_refused(), trains.clear()), (false, 3));
     let told = trains.take_too_long().map(|path| path.remote);
     assert_eq!((told, trains.take_too_long()), (Some(SocketAddr::new(B4.parse().unwrap(), 7_000)), None));
+}
+
+#[test]
+fn what_nobody_would_make_shorter_leaves_in_fragments_and_speaks_against_nothing() {
+    let wire = Wire::new();
+    for (near, far) in [(A4, B4), (A6, B6)] {
+        let (from, to) = (bind(&wire.a, near, 7_000, None), bind(&wire.b, far, 7_000, None));
+        let there = path((near, 7_000), (far, 7_000));
+        let lengths = [1_600, 1_600, 1_600, 1_550, 1_000, 1_700, 1_700, 900];
+        for coupling in [true, false] {
+            let mut trains = Trains::new(1 << 17, coupling);
+            for (number, length) in lengths.into_iter().enumerate() {
+                trains.room()[..length].copy_from_slice(&datagram(number, length));
+                trains.push(there, 0, length, length <= 1_600);
+            }
+            from.send_trains(&mut trains).unwrap();
+            // Those of 1,700 bytes have somebody who makes them shorter.
+            let told = trains.take_too_long().map(|path| path.remote);
+            assert_eq!(
+                (trains.take_refused(), trains.clear(), told),
+                (false, 2, Some(there.remote)),
+                "{far} {coupling}"
+            );
+            for (number, length) in lengths.into_iter().enumerate().filter(|(_, length)| *length <= 1_600) {
+                assert_eq!(take(&to, 1_000).unwrap().0, datagram(number, length), "{far} {coupling}");
+            }
+            assert_eq!(from.send(&there, &[0; 1_600]).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE), "as before");
+        }
+    }
 }
