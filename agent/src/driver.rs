@@ -131,6 +131,7 @@ impl Driver {
                 event = event(self.managed.as_mut()) => self.heed(event),
                 _ = reports.tick() => {
                     self.node.iter_mut().for_each(Node::follow_paths);
+                    self.node.iter_mut().for_each(Node::mend);
                     self.report(&mut reported);
                 }
                 _ = lists.tick() => {

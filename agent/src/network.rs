@@ -16,6 +16,10 @@ use crate::addresses::Addresses;
 use crate::mtu::{self, PathMtus};
 use crate::reconcile;
 
+pub(crate) use mend::Mended;
+
+mod mend;
+
 /// The agent's interface.
 pub const INTERFACE: &str = "espalier0";
 /// The mark of the agent's own sockets: their packets are the tunnel's outside.
@@ -59,6 +63,19 @@ struct Way {
     mtu: u16,
 }
 
+impl Way {
+    fn to(self, destination: IpNet, interface: u32) -> Route {
+        Route {
+            destination,
+            table: TABLE,
+            metric: TUNNEL_METRIC,
+            target: Target::Interface(interface),
+            source: self.source,
+            mtu: Some(self.mtu.into()),
+        }
+    }
+}
+
 impl Network {
     /// Puts up guard, interface, routes and rules for a plan. Doing it twice changes nothing.
     ///
@@ -68,26 +85,22 @@ impl Network {
         let mut netlink = Netlink::open()?;
         let virtual_addresses = Addresses::default();
         fence(&mut netlink, plan, &virtual_addresses, None)?;
-        for ipv6 in [false, true] {
-            netlink.add_rule(&Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK))?;
-        }
-        let tun = Tun::create(INTERFACE)?;
-        netlink.set_queue_length(tun.index(), WAITING_FRAMES)?;
+        send_to_table(&mut netlink)?;
+        let tun = create(&mut netlink)?;
         let (addresses, protected) = (BTreeSet::new(), BTreeMap::new());
         let (index, controller) = (tun.index(), None);
         let (paths, mtu) = (PathMtus::new(), 0);
         let mut network = Self { index, addresses, virtual_addresses, protected, controller, paths, mtu };
-        network.give_addresses(&mut netlink, plan)?;
-        network.give_mtu(&mut netlink, mtu::of_interface(plan, &mtu::by_prefix(plan, &network.paths)))?;
-        netlink.set_up(network.index)?;
-        network.route(&mut netlink, plan)?;
+        network.furnish(&mut netlink, plan)?;
         Ok((network, tun))
     }
 
-    /// Returns the index of the agent's interface.
-    #[must_use]
-    pub const fn index(&self) -> u32 {
-        self.index
+    /// Gives the interface all that it has.
+    fn furnish(&mut self, netlink: &mut Netlink, plan: &NodePlan) -> Result<(), espalier_sys::Error> {
+        self.give_addresses(netlink, plan)?;
+        self.give_mtu(netlink, mtu::of_interface(plan, &mtu::by_prefix(plan, &self.paths)))?;
+        netlink.set_up(self.index)?;
+        self.route(netlink, plan)
     }
 
     /// Follows a changed plan. The guard is exchanged in one step; what is no longer routed to the tunnel stays fenced.
@@ -195,14 +208,7 @@ impl Network {
         let source = |net: &IpNet| ends.get(net).copied().or_else(|| self.source(plan, net));
         let way = |(net, mtu): (&IpNet, &u16)| (*net, Way { source: source(net), mtu: *mtu });
         let wanted: BTreeMap<_, _> = longest.iter().map(way).collect();
-        let route = |destination: &IpNet, way: &Way| Route {
-            destination: *destination,
-            table: TABLE,
-            metric: TUNNEL_METRIC,
-            target: Target::Interface(self.index),
-            source: way.source,
-            mtu: Some(way.mtu.into()),
-        };
+        let route = |destination: &IpNet, way: &Way| way.to(*destination, self.index);
         for (destination, way) in wanted.iter().filter(|(net, way)| self.protected.get(net) != Some(way)) {
             netlink.replace_route(&route(destination, way))?;
         }
@@ -219,6 +225,18 @@ impl Network {
         let mut own = plan.node.addresses.iter().map(IpNet::addr);
         given.or_else(|| own.find(|address| address.is_ipv4() == destination.addr().is_ipv4()))
     }
+}
+
+/// Sends all that is not the agent's own to the agent's table first.
+fn send_to_table(netlink: &mut Netlink) -> Result<(), espalier_sys::Error> {
+    let rule = |ipv6| Rule::unless_marked(ipv6, PRIORITY, TABLE, MARK);
+    [false, true].into_iter().try_for_each(|ipv6| netlink.add_rule(&rule(ipv6)))
+}
+
+fn create(netlink: &mut Netlink) -> Result<Tun, espalier_sys::Error> {
+    let tun = Tun::create(INTERFACE)?;
+    netlink.set_queue_length(tun.index(), WAITING_FRAMES)?;
+    Ok(tun)
 }
 
 /// Puts up what outlives the agent: the guard, and routes that refuse what has no tunnel.

@@ -22,14 +22,16 @@ use crate::dataplane::{DataPlane, DataPlaneError};
 use crate::door::{self, Door, Inbox};
 use crate::driver::RunError;
 use crate::mtu::PathMtus;
-use crate::network::Network;
+use crate::network::{INTERFACE, Network};
 use crate::reconcile;
 use crate::settings::Tuning;
 use crate::underlay::Underlay;
+use mending::Mending;
 use told::Told;
 
 const IDLE: Duration = Duration::from_secs(3600);
 
+mod mending;
 mod paths;
 mod report;
 mod told;
@@ -53,6 +55,7 @@ pub(crate) struct Node {
     found: PathMtus,
     /// When a path that was too narrow was looked at last.
     looked: Option<Instant>,
+    mending: Mending,
 }
 
 impl Node {
@@ -81,7 +84,7 @@ impl Node {
         let door = Door::open(sockets, keepers, letterbox)?;
         door.take_trains(offloads.udp_coalescing);
         let (plan, keylog) = (plan.clone(), keylog.map(Path::to_owned));
-        let underlay = Underlay::start(network.index())?;
+        let underlay = Underlay::start(INTERFACE)?;
         let mut node = Self {
             endpoint,
             plane,
@@ -97,6 +100,7 @@ impl Node {
             told: Told::default(),
             found: PathMtus::new(),
             looked: None,
+            mending: Mending::default(),
         };
         node.readdress();
         node.endpoint.configure(now(), peers);

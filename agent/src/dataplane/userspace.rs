@@ -41,7 +41,8 @@ use crate::door::Letterbox;
 
 /// What both workers share.
 struct Shared {
-    tun: Tun,
+    /// Another one once it was gone.
+    tun: ArcSwap<Tun>,
     sockets: [UdpSocket; 2],
     /// From the first SA on that needs them.
     raw: ArcSwapOption<RawSockets>,
@@ -119,6 +120,12 @@ impl Userspace {
         &self.shared.counters
     }
 
+    /// Goes on with another interface in place of one that is gone.
+    pub(crate) fn replace_tun(&self, tun: Tun) {
+        self.shared.offloads.renew(&tun);
+        self.shared.tun.store(Arc::new(tun));
+    }
+
     /// Opens raw sockets, and starts to receive from them, before the first SA that needs them stands.
     fn carry(&mut self, carriage: Carriage) -> Result<(), DataPlaneError> {
         if carriage == Carriage::Udp || self.shared.raw.load().is_some() {
@@ -151,7 +158,7 @@ impl Shared {
             socket.enlarge_receive_buffer(RECEIVE_BUFFER)?;
         }
         Ok(Self {
-            tun,
+            tun: ArcSwap::from_pointee(tun),
             sockets,
             raw: ArcSwapOption::empty(),
             tables: ArcSwap::from_pointee(Tables::default()),

@@ -90,6 +90,14 @@ impl Guard {
         batch.commit("put up the leak guard")
     }
 
+    /// Tells whether there is a guard: others may have taken it down.
+    ///
+    /// # Errors
+    /// No privilege, or a kernel without nftables.
+    pub fn stands() -> Result<bool, Error> {
+        batch::set_names().map(|names| !names.is_empty())
+    }
+
     /// Takes the guard down: from here on nothing keeps protected traffic from leaving in the clear. Nothing happens without one.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use espalier_esp::DropReason;
 use espalier_esp::offload::{Coalescer, FRAME_HEADER_LEN, Segments};
 use espalier_sys::poll;
+use espalier_sys::tun::Tun;
 use espalier_sys::udp::Batch;
 
 use super::offloads::{Offload, State};
@@ -112,12 +113,12 @@ impl Worker {
 
 /// Writes the frames that are ready. One that the kernel refuses is written packet by packet.
 fn write(shared: &Shared, coalescer: &mut Coalescer, single: &mut [u8]) {
-    let mut refused = false;
+    let (tun, mut refused) = (shared.tun.load(), false);
     coalescer.flush(|frame, packets| {
-        if shared.tun.write(frame).is_ok() {
+        if tun.write(frame).is_ok() {
             return shared.totals.to_tun.add(packets);
         }
-        let written = if packets > 1 { write_singly(shared, frame, single) } else { 0 };
+        let written = if packets > 1 { write_singly(&tun, frame, single) } else { 0 };
         shared.totals.to_tun.add(written);
         shared.counters.count_many(DropReason::DeliverFailed, packets - written);
         refused |= written > 0 && written == packets;
@@ -129,7 +130,7 @@ fn write(shared: &Shared, coalescer: &mut Coalescer, single: &mut [u8]) {
 }
 
 /// Writes the packets of a frame one by one, and returns how many were taken.
-fn write_singly(shared: &Shared, frame: &[u8], single: &mut [u8]) -> usize {
+fn write_singly(tun: &Tun, frame: &[u8], single: &mut [u8]) -> usize {
     let Ok(mut segments) = Segments::of(frame) else { return 0 };
     let mut written = 0;
     while let Some(length) = segments.next_len() {
@@ -139,7 +140,7 @@ fn write_singly(shared: &Shared, frame: &[u8], single: &mut [u8]) -> usize {
         if segments.write_next(packet).is_none() {
             break;
         }
-        written += usize::from(shared.tun.write(room).is_ok());
+        written += usize::from(tun.write(room).is_ok());
     }
     written
 }

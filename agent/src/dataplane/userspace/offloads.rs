@@ -103,6 +103,18 @@ impl States {
         states
     }
 
+    /// Agrees for another interface on what held for the one before.
+    pub(super) fn renew(&self, tun: &Tun) {
+        let segmentation = match self.is(Offload::TunSegmentation) {
+            State::On => Segmentation::TcpAndUdp,
+            State::TcpOnly => Segmentation::Tcp,
+            State::Off | State::Unknown | State::Refused => Segmentation::Nothing,
+        };
+        if tun.take_over(segmentation).is_err() {
+            tracing::warn!("the kernel goes on handing over packets as it did at first");
+        }
+    }
+
     /// Notes, and logs, that the kernel refused what it had agreed to.
     pub(super) fn refuse(&self, offload: Offload) {
         self.set(offload, State::Refused);

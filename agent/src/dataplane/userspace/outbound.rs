@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,24 +12,34 @@ use espalier_esp::{
 };
 use espalier_model::sa::{SaEvent, UdpPath};
 use espalier_sys::poll;
+use espalier_sys::tun::Tun;
 use espalier_sys::udp::{RawSocket, Trains};
 
 use super::offloads::{Offload, State};
 use super::raw::room;
 use super::{FRAME, Shared};
 
-/// Runs until the data plane stops or the interface is gone.
+/// Runs until the data plane stops.
 pub(super) fn run(shared: &Shared) {
     let mut worker = Worker::new(shared);
     let [stopped, _, _] = &shared.stopped;
     while !shared.stop.load(Relaxed) {
-        if poll::wait([shared.tun.as_fd(), stopped.as_fd()], None).is_err() {
+        let tun = shared.tun.load();
+        if poll::wait([tun.as_fd(), stopped.as_fd()], None).is_err() {
             return;
         }
         if let Err(error) = worker.turn(shared) {
-            tracing::error!(%error, "the interface is gone: nothing is sent any more");
-            return;
+            tracing::warn!(%error, "the interface is gone: nothing is sent until there is another");
+            await_another(shared, &tun);
         }
+    }
+}
+
+/// Waits until there is another interface.
+fn await_another(shared: &Shared, gone: &Arc<Tun>) {
+    let [stopped, _, _] = &shared.stopped;
+    while !shared.stop.load(Relaxed) && Arc::ptr_eq(&shared.tun.load(), gone) {
+        let _ = poll::wait([stopped.as_fd()], Some(PATIENCE));
     }
 }
 
@@ -60,7 +71,7 @@ struct Lanes {
 const TURN: usize = 64;
 /// Bytes that are sealed before they are sent: a train of full length, and most of the next, so that frames fill trains up.
 const ARENA: usize = 128 << 10;
-/// A full socket is asked again after this time, whatever poll says.
+/// A full socket is asked again after this time, whatever poll says, and so is a new interface looked for.
 const PATIENCE: Duration = Duration::from_millis(100);
 //= RFC 2473 §7.2: where the tunnel would be narrower than IPv6 allows, its own packets are fragmented
 /// A packet that is no longer is never made shorter (RFC 8200 §5).
@@ -80,9 +91,9 @@ impl Worker {
     /// Forwards the frames that are there, and leaves none unsent.
     pub(super) fn turn(&mut self, shared: &Shared) -> io::Result<()> {
         let _turn = shared.turns.begin();
-        let tables = shared.tables.load();
+        let (tables, tun) = (shared.tables.load(), shared.tun.load());
         for _ in 0..TURN {
-            match shared.tun.read(&mut self.frame) {
+            match tun.read(&mut self.frame) {
                 Ok(length) => self.take(shared, &tables, length),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
                 Err(error) => return Err(error),

@@ -3,6 +3,7 @@
 
 mod forms;
 mod gateways;
+mod leaks;
 mod load;
 mod mtu;
 mod selectors;
