@@ -6,6 +6,7 @@ mod gateways;
 mod leaks;
 mod load;
 mod mtu;
+mod offloads;
 mod selectors;
 
 use std::fs;

@@ -12,6 +12,7 @@ mod hybrid;
 mod mobike;
 mod nat;
 mod negotiation;
+mod offloads;
 mod ppk;
 mod reauth;
 mod rekey;

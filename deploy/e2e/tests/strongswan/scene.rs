@@ -175,7 +175,7 @@ impl Files {
             give_address(gateway, &format!("{}/{}", gateway.inner(ipv4), if ipv4 { 32 } else { 128 }));
         }
         let swan = StrongSwan::start_set(gateway, self.charon).unwrap();
-        Scene { plan: self.plan, lab, swan }
+        Scene { plan: self.plan, arguments: &[], lab, swan }
     }
 }
 
@@ -183,6 +183,8 @@ impl Files {
 pub(crate) struct Scene {
     pub(crate) lab: Lab,
     pub(crate) plan: String,
+    /// Further arguments of the agent.
+    pub(crate) arguments: &'static [&'static str],
     pub(crate) swan: StrongSwan,
 }
 
@@ -198,7 +200,7 @@ impl Scene {
     /// Starts the agent; it begins if it is its turn.
     pub(crate) fn agent(&self, by: By) -> Agent {
         let plan = replaced(&self.plan, "initiate: true", &format!("initiate: {}", by == By::Agent));
-        let mut agent = Agent::start(self.node(), &plan, &[]).unwrap();
+        let mut agent = Agent::start(self.node(), &plan, self.arguments).unwrap();
         agent.await_log("running", 1).unwrap();
         agent
     }
