@@ -12,7 +12,7 @@ use crate::suite::{AhSuite, EspSuite, IkeEncryption, KeyExchange, Prf};
 
 pub use additional::{AdditionalError, AdditionalKeyExchanges, MOST_ROUNDS, Round};
 pub use built_in::BUILT_IN;
-pub use form::{Confidentiality, Encap, Esn, Mode, Protection};
+pub use form::{Activation, Confidentiality, Encap, Esn, Mode, Protection};
 pub use outside::{Dscp, OutsideError, Padding};
 
 mod built_in;
@@ -92,6 +92,10 @@ pub struct Profile {
     /// Whether SAs move to other addresses (RFC 4555); default `on`.
     #[serde(default, skip_serializing_if = "Mobike::is_default")]
     pub mobike: Mobike,
+    /// When a child SA is made; default `eager`. Counts in the profile of a rule. An IKE SA whose rules are all on demand waits for
+    /// the first of them.
+    #[serde(default, skip_serializing_if = "Activation::is_eager")]
+    pub activation: Activation,
 }
 
 /// Whether SAs follow changes of addresses (RFC 4555).
@@ -175,6 +179,7 @@ impl Profile {
             dscp: Dscp::Copy,
             childless: false,
             mobike: Mobike::On,
+            activation: Activation::Eager,
         }
     }
 

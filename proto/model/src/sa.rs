@@ -173,11 +173,11 @@ pub enum SaEvent {
     Soft(ChildId),
     /// The hard limit of use is reached: the SA carries nothing more, and is to go.
     Hard(ChildId),
-    /// A packet matched a protect rule that has no SA.
+    /// A packet matched a protect rule on demand that has no SA. Told again, now and then, while packets wait for it.
     Acquire {
         /// The rule.
         rule: Name,
-        /// The packet's flow.
+        /// The flow of the first packet.
         flow: Flow,
     },
     /// The first authentic packet arrived on this inbound SA: the peer uses it.

@@ -114,6 +114,7 @@ pub(super) fn sooner(
         liveness_seconds: after.liveness_seconds,
         childless: after.childless,
         mobike: after.mobike,
+        activation: after.activation,
         ..before.clone()
     };
     if spared == *after { planned.min(latest) } else { now }

@@ -1,9 +1,12 @@
-//! Which forms of packets a plan may ask for. What a data plane can carry besides is its own affair.
+//! Which forms of packets a plan may ask for, and for which of them it asks on demand. What a data plane can carry besides is its own affair.
+
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
 use super::{Action, NodePlan, PlanError, PlannedPeer, Rule};
-use crate::profile::{Encap, Mode, Profile, Protection};
+use crate::identity::Name;
+use crate::profile::{Activation, Encap, Mode, Profile, Protection};
 
 impl NodePlan {
     /// Returns whether ESP travels in UDP to a peer: what the peer's entry says, or its profile.
@@ -11,6 +14,15 @@ impl NodePlan {
     pub fn encap(&self, peer: &PlannedPeer) -> Encap {
         let profile = || self.profile(&peer.profile).map(|profile| profile.encap);
         peer.encap.or_else(profile).unwrap_or_default()
+    }
+
+    /// Returns the names of the rules whose child SAs are made on demand.
+    #[must_use]
+    pub fn on_demand(&self) -> BTreeSet<Name> {
+        let profiles = self.profiles.iter().filter(|profile| profile.activation == Activation::OnDemand);
+        let profiles: BTreeSet<_> = profiles.map(|profile| &profile.name).collect();
+        let protect = self.rules.iter().filter(|rule| rule.action == Action::Protect);
+        protect.filter(|rule| profiles.contains(&rule.profile)).map(|rule| rule.name.clone()).collect()
     }
 
     /// Checks that each protect rule can have the form that its profile asks for. Peers and profiles are known to exist.

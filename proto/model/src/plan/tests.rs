@@ -41,6 +41,18 @@ fn a_plan_file_is_read() {
 }
 
 #[test]
+fn rules_are_on_demand_where_their_profile_is() {
+    let on_demand = |profile: &str, rule: &str| {
+        let profiles = format!("profiles:\n  - {{ name: {profile}, activation: on-demand }}\npeers:\n");
+        let text = PLAN.replace("peers:\n", &profiles).replace("remote-ports: 443", rule);
+        NodePlan::parse(&text).unwrap().on_demand().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(on_demand("lazy", "profile: lazy"), ["net".parse().unwrap()]);
+    assert_eq!(on_demand("default", "remote-ports: 443"), ["net".parse().unwrap()]);
+    assert_eq!(on_demand("lazy", "remote-ports: 443"), [], "its profile is another one");
+}
+
+#[test]
 fn a_wrong_plan_names_the_place() {
     assert!(error("remote: [10.10.2.1/32]", "remote: []").contains("rule net: remote is empty"));
     assert!(error("peer: right", "peer: wrong").contains("rule net: there is no peer wrong.node.example"));

@@ -1,4 +1,4 @@
-//! In what form packets travel: mode, protocol, sequence numbers, encapsulation.
+//! In what form packets travel: mode, protocol, sequence numbers, encapsulation; and when there is an SA for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,5 +67,23 @@ named! {
         Always = "always",
         /// On none: a path with a NAT is refused.
         Never = "never",
+    }
+}
+
+named! {
+    /// When the child SA of a rule is made.
+    #[derive(Default)]
+    Activation {
+        /// With the plan, whether or not packets are there for it.
+        #[default]
+        Eager = "eager",
+        /// With the first packet, which waits for it.
+        OnDemand = "on-demand",
+    }
+}
+
+impl Activation {
+    pub(super) const fn is_eager(&self) -> bool {
+        matches!(self, Self::Eager)
     }
 }

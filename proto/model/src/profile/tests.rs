@@ -14,6 +14,8 @@ fn what_is_not_written_is_the_default() {
     assert_eq!(profile, Profile::standard("form".parse().unwrap()));
     assert_eq!((profile.mode, profile.protection, profile.esn), (Mode::Tunnel, Protection::Esp, Esn::Preferred));
     assert_eq!((profile.encap, profile.confidentiality), (Encap::Always, Confidentiality::Required));
+    assert_eq!(profile.activation, Activation::Eager);
+    assert!(!serde_json::to_string(&profile).unwrap().contains("activation"), "digests of plans stay what they were");
 }
 
 #[test]
@@ -31,6 +33,17 @@ fn every_form_is_written_and_read_by_its_name() {
     assert_eq!((profile.child_rekey_packets, profile.child_rekey_bytes), (Some(1_000), Some(100_000)));
     let json = serde_json::to_string(&profile).unwrap();
     assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+}
+
+#[test]
+fn a_rule_is_made_on_demand_where_its_profile_says_so() {
+    let profile = parsed("activation: on-demand");
+    profile.check().unwrap();
+    assert_eq!(profile.activation, Activation::OnDemand);
+    let json = serde_json::to_string(&profile).unwrap();
+    assert!(json.contains(r#""activation":"on-demand""#), "{json}");
+    assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+    assert!(serde_saphyr::from_str::<Profile>("{ name: form, activation: lazy }").is_err());
 }
 
 #[test]
