@@ -32,6 +32,10 @@ reasons! {
     MisroutedBypass = "misrouted_bypass",
     /// Outbound: the rule has no SA, or its SA was narrowed and does not hold the flow.
     NoSa = "no_sa",
+    /// Outbound: the rule's SA is being made, and as many packets wait for it as may.
+    HoldFull = "hold_full",
+    /// Outbound: the packet has waited for too long for its rule's SA.
+    HoldExpired = "hold_expired",
     /// Not an IP packet, or cut short.
     Malformed = "malformed",
     /// Outbound: the SA's hard limit is reached.

@@ -5,6 +5,8 @@
 //! SPI, [`Inbound::open`] in place, [`Tables::admits`]. None of these allocates, locks or logs. Snapshots are changed by building
 //! a new one; SAs are shared between them.
 //!
+//! A packet of a rule on demand ([`Tables::awaited`]) waits in a [`Hold`] while its SA is made.
+//!
 //! That is the way of ESP in tunnel mode. Every other form takes [`Outbound::seal_packet`] and [`Inbound::open_packet`];
 //! [`Carriage`] says what a driver hands over and what it gets.
 
@@ -13,6 +15,7 @@ mod counters;
 mod flow;
 mod form;
 mod fragment;
+mod hold;
 mod icmp;
 mod inbound;
 mod ip;
@@ -35,6 +38,7 @@ pub use counters::{Counters, DropReason};
 pub use flow::{BadPacket, flow_of};
 pub use form::{Carriage, SaError};
 pub use fragment::Fragments;
+pub use hold::Hold;
 pub use icmp::{MOST_TOO_BIG, too_big};
 pub use inbound::{Inbound, OpenError, Opened};
 pub use mss::{clamp_mss, may_be_syn};

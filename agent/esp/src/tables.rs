@@ -35,14 +35,30 @@ impl Tables {
     /// The reason why it must not leave.
     pub fn outbound(&self, flow: &Flow) -> Result<&Arc<Outbound>, DropReason> {
         match self.spd.outbound(flow) {
-            Verdict::Protect(_, place) => {
-                self.by_place.get(place / PAGE).and_then(|page| page.get(place % PAGE)?.as_ref())
-            }
+            Verdict::Protect(_, place) => self.in_place(place),
             Verdict::Bypass => return Err(DropReason::MisroutedBypass),
             Verdict::Drop => return Err(DropReason::PolicyDrop),
         }
         .filter(|sa| sa.carries(flow))
         .ok_or(DropReason::NoSa)
+    }
+
+    /// Returns the rule of a packet whose SA is made on demand, and is not there: the packet asks for it.
+    //= RFC 4301 §5.1: a packet without an SA is dropped, or waits while one is made
+    #[must_use]
+    pub fn awaited(&self, flow: &Flow) -> Option<&Name> {
+        match self.spd.outbound(flow) {
+            Verdict::Protect(rule, place) if self.spd.is_on_demand(place) && self.in_place(place).is_none() => {
+                Some(rule)
+            }
+            Verdict::Protect(..) | Verdict::Bypass | Verdict::Drop => None,
+        }
+    }
+
+    /// Tells whether a rule has an SA to send with.
+    #[must_use]
+    pub fn sends(&self, rule: &Name) -> bool {
+        self.outbound.get(rule).is_some()
     }
 
     /// Finds the SA of an SPI.
@@ -112,6 +128,11 @@ impl Tables {
             }
         }
         next
+    }
+
+    #[inline]
+    fn in_place(&self, place: usize) -> Option<&Arc<Outbound>> {
+        self.by_place.get(place / PAGE).and_then(|page| page.get(place % PAGE)?.as_ref())
     }
 
     /// Puts an SA, or none, where the packets of a rule look.
