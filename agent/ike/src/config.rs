@@ -7,7 +7,7 @@ use std::time::Instant;
 use espalier_crypto::SigningKey;
 use espalier_model::identity::{Identity, Name};
 use espalier_model::plan::{PpkId, VirtualAddresses};
-use espalier_model::profile::Profile;
+use espalier_model::profile::{Activation, Profile};
 use espalier_model::secret::Secret;
 use espalier_model::selector::TrafficSelector;
 
@@ -73,6 +73,14 @@ pub struct PeerConfig {
     pub children: Vec<ChildConfig>,
 }
 
+impl PeerConfig {
+    /// Tells whether there is no IKE SA with it before a packet asks for one. Who is given an address has no packets before.
+    pub(crate) fn waits(&self) -> bool {
+        let asks = matches!(self.virtual_addresses, Some(VirtualAddresses::Request(_)));
+        !asks && !self.children.is_empty() && self.children.iter().all(ChildConfig::is_on_demand)
+    }
+}
+
 /// How a pair proves identities.
 #[derive(Clone)]
 pub enum Auth {
@@ -104,4 +112,11 @@ pub struct ChildConfig {
     pub remote: Vec<TrafficSelector>,
     /// Suites and lifetimes.
     pub profile: Profile,
+}
+
+impl ChildConfig {
+    /// Tells whether it is made for the first packet, and not before.
+    pub(crate) fn is_on_demand(&self) -> bool {
+        self.profile.activation == Activation::OnDemand
+    }
 }

@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 
 use crate::certificate::TrustStore;
 use crate::child_spis::ChildSpis;
-use crate::config::{EndpointConfig, Now};
+use crate::config::{ChildConfig, EndpointConfig, Now};
 use crate::door::SpiMark;
 use crate::endpoint::given::Given;
 use crate::endpoint::leases::Leases;
@@ -19,6 +19,7 @@ use crate::explain::{Event, What};
 use crate::limits::Limits;
 use crate::outbounds::{Outbounds, Switch};
 use crate::output::Output;
+use crate::wants::Wants;
 use crate::wire::{IkeSpi, Nonce};
 
 /// Lent to a state for the handling of one event.
@@ -34,6 +35,7 @@ pub(crate) struct Context<'a> {
     pub(crate) out: &'a mut VecDeque<Output>,
     pub(crate) next_child: &'a mut u64,
     pub(crate) outbounds: &'a mut Outbounds,
+    pub(crate) wants: &'a mut Wants,
     pub(crate) retired: &'a mut VecDeque<(Instant, ChildId)>,
     /// Which SA holds each child that is not given up.
     pub(crate) holders: &'a mut BTreeMap<ChildId, IkeSpi>,
@@ -72,8 +74,15 @@ impl Context<'_> {
 
     /// Orders both halves of a new pair: the inbound one first (RFC 7296 §2.8).
     pub(crate) fn install(&mut self, inbound: InboundSa, outbound: OutboundSa, switch: Switch) {
+        self.wants.meet(&outbound.0.rule);
         self.out.push_back(Output::InstallInbound(inbound));
         self.out.extend(self.outbounds.offer(outbound, switch).map(Output::UseOutbound));
+    }
+
+    /// Tells whether a child SA is to be made, or made anew in place of one that stands.
+    pub(crate) fn is_due(&self, child: &ChildConfig) -> bool {
+        let wanted = || self.wants.is_wanted(&child.rule, self.now.instant) || self.outbounds.uses(&child.rule);
+        !child.is_on_demand() || wanted()
     }
 
     /// Follows the peer to another address.

@@ -1,6 +1,7 @@
 //! The one door: datagrams, time, events and configuration in, orders out.
 
 mod addresses;
+mod demand;
 mod door;
 mod doubts;
 mod farewell;
@@ -37,6 +38,7 @@ use crate::limits::{Allowance, Limits};
 use crate::outbounds::Outbounds;
 use crate::output::Output;
 use crate::status::{ChildStatus, IkeStatus};
+use crate::wants::Wants;
 use crate::wire::{Header, IkeSpi};
 
 use farewell::Farewells;
@@ -70,6 +72,7 @@ pub struct Endpoint {
     peer_timers: Timers<Identity>,
     outputs: VecDeque<Output>,
     outbounds: Outbounds,
+    wants: Wants,
     retired: VecDeque<(Instant, ChildId)>,
     farewells: Farewells,
     counters: Counters,
@@ -109,6 +112,7 @@ macro_rules! context {
             out: &mut $self.outputs,
             next_child: &mut $self.next_child,
             outbounds: &mut $self.outbounds,
+            wants: &mut $self.wants,
             retired: &mut $self.retired,
             holders: &mut $self.holders,
             life: $self.life,
@@ -148,6 +152,7 @@ impl Endpoint {
             peer_timers: Timers::default(),
             outputs: VecDeque::new(),
             outbounds: Outbounds::default(),
+            wants: Wants::default(),
             retired: VecDeque::new(),
             farewells: Farewells::default(),
             counters: Counters::default(),
@@ -256,6 +261,9 @@ impl Endpoint {
         if let SaEvent::UnknownSpi { spi, remote } = event {
             return self.note_stray(now, *spi, *remote);
         }
+        if let SaEvent::Acquire { rule, .. } = event {
+            return self.acquire(now, rule);
+        }
         let (SaEvent::Soft(id) | SaEvent::Hard(id) | SaEvent::FirstAuthentic(id) | SaEvent::NewSource(id, _)) = event
         else {
             return;
@@ -348,7 +356,7 @@ impl Endpoint {
     }
 
     fn keep(&mut self, spi: IkeSpi, sa: Option<Sa>) {
-        self.sa_timers.set(&spi, sa.as_ref().and_then(Sa::due));
+        self.sa_timers.set(&spi, sa.as_ref().and_then(|sa| sa.due(&self.wants)));
         if let Some(sa) = sa {
             if let Sa::Established(sa) = &sa {
                 self.holders.extend(sa.children.iter().map(|child| (child.id, spi)));

@@ -26,6 +26,7 @@ mod output;
 mod paths;
 mod sa;
 mod status;
+mod wants;
 pub mod wire;
 
 pub use config::{Auth, CertificateIdentity, ChildConfig, EndpointConfig, LocalIdentity, Now, PeerConfig, Ppk};

@@ -44,6 +44,11 @@ impl Outbounds {
         if waits { None } else { self.switch_to(id) }
     }
 
+    /// Tells whether a half of a rule is in use.
+    pub(crate) fn uses(&self, rule: &Name) -> bool {
+        self.current.contains_key(rule)
+    }
+
     /// Notes that the peer uses a pair; returns its outbound half if that has waited for it.
     pub(crate) fn used_by_peer(&mut self, id: ChildId) -> Option<OutboundSa> {
         let rule = &self.halves.get(&id)?.sa.0.rule;

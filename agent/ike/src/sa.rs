@@ -24,5 +24,5 @@ mod rekey_ike;
 pub(crate) mod sealer;
 pub(crate) mod strays;
 mod transport;
-mod upkeep;
+pub(crate) mod upkeep;
 pub(crate) mod window;

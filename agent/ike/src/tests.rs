@@ -35,6 +35,7 @@ mod liveness;
 mod moving;
 mod nat;
 mod notifies;
+mod on_demand;
 mod ppk;
 mod puppet;
 mod replacement;

@@ -42,14 +42,21 @@ impl Endpoint {
                 if peer.config.profile.encap != config.profile.encap && peer.sa.is_some() {
                     self.peer_timers.set(&id, Some(now.instant));
                 }
+                let idle = peer.sa.is_none() && peer.attempt.is_none();
+                let (woken, initiate) = (idle && peer.config.waits() && !config.waits(), config.initiate);
                 self.peers.insert(id.clone(), Peer { config, ..peer });
                 self.begin_again(now, &id);
+                if woken {
+                    self.call_first(now, &id, initiate);
+                }
                 continue;
             }
-            let wait = if config.initiate { Duration::ZERO } else { self.take_over() };
+            let (initiate, waits) = (config.initiate, config.waits());
             self.peers
                 .insert(id.clone(), Peer { config, sa: None, attempt: None, replaced: VecDeque::new(), failures: 0 });
-            self.peer_timers.set(&id, Some(now.instant + wait));
+            if !waits {
+                self.call_first(now, &id, initiate);
+            }
         }
         for (id, peer) in before {
             self.peer_timers.set(&id, None);
@@ -57,6 +64,7 @@ impl Endpoint {
             self.part(now, id, &peer);
         }
         self.index_addresses();
+        self.wants.configure(self.peers.values().map(|peer| &*peer.config));
         self.has_ppk = self.peers.values().any(|peer| peer.config.ppk.is_some());
         let standing = |(spi, sa): (&IkeSpi, &Sa)| matches!(sa, Sa::Established(_)).then_some(*spi);
         for spi in self.sas.iter().filter_map(standing).collect::<Vec<_>>() {
@@ -72,6 +80,12 @@ impl Endpoint {
             let next = self.act(now, Sa::Established(sa));
             self.keep(spi, next);
         }
+    }
+
+    /// Plans the first call of a peer.
+    fn call_first(&mut self, now: Now, id: &Identity, initiate: bool) {
+        let wait = if initiate { Duration::ZERO } else { self.take_over() };
+        self.peer_timers.set(id, Some(now.instant + wait));
     }
 
     /// Notes which peer may speak from which address: the first of those that share one.
@@ -156,6 +170,9 @@ impl Endpoint {
     pub(super) fn call_due(&mut self, now: Now) {
         for id in self.peer_timers.take_due(now.instant) {
             let Some(peer) = self.peers.get(&id).filter(|p| p.attempt.is_none()) else { continue };
+            if peer.sa.is_none() && !self.is_called_for(&peer.config, now.instant) {
+                continue;
+            }
             //= RFC 7296 §2.19: who wants an address starts, since only an initiator can ask
             if matches!(peer.config.virtual_addresses, Some(VirtualAddresses::Pool(_))) {
                 self.peer_timers.set(&id, Some(now.instant + LONGEST_RETRY));
@@ -179,7 +196,7 @@ impl Endpoint {
         }
     }
 
-    /// Notes that our attempt has come to nothing, and when to try again.
+    /// Notes that our attempt has come to nothing, and when to try again, if anybody waits for it.
     pub(super) fn failed(&mut self, now: Now, id: &Identity, reason: DownReason) {
         let take_over = self.take_over();
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -187,8 +204,10 @@ impl Endpoint {
         let wait = wait + if peer.config.initiate { Duration::ZERO } else { take_over };
         peer.attempt = None;
         peer.failures = peer.failures.saturating_add(1);
-        self.peer_timers.set(id, Some(now.instant + wait));
-        if peer.sa.is_none() {
+        let (standing, config, at) = (peer.sa.is_some(), Arc::clone(&peer.config), now.instant + wait);
+        let again = standing || self.is_called_for(&config, at);
+        self.peer_timers.set(id, again.then_some(at));
+        if !standing {
             self.outputs.push_back(Output::Down(id.clone(), reason));
         }
     }
@@ -274,7 +293,7 @@ impl Endpoint {
         }
     }
 
-    fn in_use(&self, id: &Identity) -> Option<&Established> {
+    pub(super) fn in_use(&self, id: &Identity) -> Option<&Established> {
         match self.sas.get(&self.peers.get(id)?.sa?) {
             Some(Sa::Established(sa)) => Some(sa),
             Some(Sa::InitSent(_) | Sa::IntermediateSent(_) | Sa::AuthSent(_) | Sa::HalfOpen(_)) | None => None,
@@ -318,6 +337,7 @@ impl Endpoint {
                 old.lose_to(now.instant, &new)
             }
             if new_loses {
+                self.keep_wanted(now.instant, &new, &old);
                 let spi = old.spi();
                 let kept = self.in_use_from_now(now, old);
                 self.keep(spi, kept);
@@ -337,6 +357,7 @@ impl Endpoint {
         } else {
             old.give_way(now.instant);
         }
+        self.keep_wanted(now.instant, &old, &new);
         self.outputs.push_back(Output::Replaced(id, new.parts.spis));
         let next = self.in_use_from_now(now, new);
         let spi = old.spi();

@@ -15,6 +15,7 @@ use crate::handshake::responder::HalfOpen;
 use crate::output::DownReason;
 use crate::paths::locals;
 use crate::sa::established::Established;
+use crate::wants::Wants;
 use crate::wire::{Header, IkeSpi};
 
 /// A configured peer: the SA in use, and our attempt at one.
@@ -50,13 +51,13 @@ impl Sa {
             && (header.initiator_spi, header.responder_spi) == (spis.initiator, spis.responder)
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self, wants: &Wants) -> Option<Instant> {
         match self {
             Self::InitSent(state) => state.requests.due(),
             Self::IntermediateSent(state) => state.pending.auth.requests.due(),
             Self::AuthSent(state) => state.requests.due(),
             Self::HalfOpen(state) => Some(state.expires),
-            Self::Established(state) => state.parts.requests.due().or_else(|| state.acts_at()),
+            Self::Established(state) => state.parts.requests.due().or_else(|| state.acts_at(wants)),
         }
     }
 }

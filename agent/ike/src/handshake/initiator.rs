@@ -16,7 +16,7 @@ use super::ppk::{self, Mixed};
 use super::proof::Covered;
 use super::{Failure, fragmentation_notify};
 use crate::auth::HashAlgorithms;
-use crate::config::PeerConfig;
+use crate::config::{ChildConfig, PeerConfig};
 use crate::content::Content;
 use crate::context::Context;
 use crate::int_auth::IntAuth;
@@ -450,7 +450,7 @@ impl AuthSent {
     }
 }
 
-/// Returns what to ask for in `IKE_AUTH`: the child of the first rule that fits the path.
+/// Returns what to ask for in `IKE_AUTH`: the child of the first rule that is due and fits the path.
 fn first_child(
     cx: &mut Context<'_>,
     peer: &PeerConfig,
@@ -459,13 +459,17 @@ fn first_child(
 ) -> Result<Option<Asked>, Failure> {
     //= RFC 6023 §3: IKE_AUTH goes without a child SA only to a responder that has announced it
     let childless = response.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
-    let fits = peer.children.iter().find(|config| child::hopeless(config, ends).is_none());
-    match (fits, peer.children.first()) {
+    let all = || peer.children.iter();
+    let due: Vec<_> = all().filter(|config| cx.is_due(config)).collect();
+    // Where no rule is, and the peer must have a child SA, it is one that waits for a packet.
+    let due = if due.is_empty() && !childless { all().collect() } else { due };
+    let fits = due.iter().find(|config| child::hopeless(config, ends).is_none());
+    match (fits, due.first()) {
         (None, None) if !childless => Err(Failure::NeedsChild),
         (Some(_), _) if childless && peer.profile.childless => Ok(None),
         (Some(config), _) => {
             let (inbound, exchange) = (cx.child_spi(), ChildExchange::Auth);
-            Ok(Some(Asked::first(config.clone(), inbound, exchange, peer.key_epoch)))
+            Ok(Some(Asked::first(ChildConfig::clone(config), inbound, exchange, peer.key_epoch)))
         }
         (None, Some(config)) => {
             let why = Refusal::Nat.explain(&config.profile, ProtocolId::AH, &Content::default());

@@ -17,6 +17,7 @@ use crate::config::ChildConfig;
 use crate::context::Context;
 use crate::explain::What;
 use crate::handshake::Failure;
+use crate::wants::{Want, Wants};
 use crate::wire::{Delete, ExchangeType, Payload};
 
 /// One thing to do.
@@ -37,7 +38,7 @@ enum Step {
 }
 
 /// The end that does not lead leaves the other this long before it acts itself.
-const TURN: Duration = Duration::from_secs(3);
+pub(crate) const TURN: Duration = Duration::from_secs(3);
 
 /// Two pairs of one rule stand side by side this long at most.
 const TIDY: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ impl Established {
         while let Some(sign @ (Sign::Measure | Sign::Keepalive)) = self.due_sign(cx.now.instant) {
             if sign == Sign::Measure { self.measure(cx) } else { self.keep_mapping(cx) }
         }
-        let due = self.steps(cx.present).into_iter().find(|(at, _)| *at <= cx.now.instant);
+        let due = self.steps(cx.present, cx.wants).into_iter().find(|(at, _)| *at <= cx.now.instant);
         match due.map(|(_, step)| step) {
             Some(Step::Close) => self.close(cx),
             Some(Step::ForgetLate) => {
@@ -89,9 +90,9 @@ impl Established {
     }
 
     /// Returns when there is something to do next, other than to send an open request again.
-    pub(crate) fn acts_at(&self) -> Option<Instant> {
+    pub(crate) fn acts_at(&self, wants: &Wants) -> Option<Instant> {
         // An errand is done by the call that makes it known, or by the one that frees the window.
-        let timed = self.steps(None).into_iter().filter(|(_, step)| !matches!(step, Step::Errand(_)));
+        let timed = self.steps(None, wants).into_iter().filter(|(_, step)| !matches!(step, Step::Errand(_)));
         timed.map(|(at, _)| at).min()
     }
 
@@ -101,7 +102,7 @@ impl Established {
     }
 
     /// Lists what is to be done and when, the most urgent first.
-    fn steps(&self, present: Option<&[IpAddr]>) -> Vec<(Instant, Step)> {
+    fn steps(&self, present: Option<&[IpAddr]>, wants: &Wants) -> Vec<(Instant, Step)> {
         let errand = self.errand(present).map(|errand| (self.since, Step::Errand(errand)));
         match self.stage {
             //= RFC 7296 §1.3.2: nothing new is asked for on an IKE SA that is replaced
@@ -155,7 +156,11 @@ impl Established {
         }
         for config in peer.children.iter().filter(|config| alive().all(|c| c.config.rule != config.rule)) {
             let again = self.refused.get(&config.rule).map_or(pause, |(_, at)| *at);
-            steps.push((turn(self.changed).max(again).max(pause), Step::CreateChild(Box::new(config.clone()))));
+            let at = |from: Instant| from.max(again).max(pause);
+            let wanted = |want: Want| Some(at(want.from)).filter(|at| *at < want.until);
+            let eager = || Some(at(turn(self.changed)));
+            let at = if config.is_on_demand() { wants.of(&config.rule).and_then(wanted) } else { eager() };
+            steps.extend(at.map(|at| (at, Step::CreateChild(Box::new(config.clone())))));
         }
         steps.extend(self.signs().into_iter().map(|(at, _)| (at, Step::Sign)));
         steps
@@ -177,7 +182,7 @@ impl Established {
     }
 
     /// Gives up a child that carries nothing more: the peer has not let us replace it in all the time since its soft limit. A new
-    /// one of its rule follows at once.
+    /// one of its rule follows at once, or with the next packet.
     fn exhausted(&mut self, cx: &mut Context<'_>, id: ChildId) {
         let now = cx.now.instant;
         let due = |child: &&mut Child| child.id == id && child.delete_at.is_none_or(|at| at > now);
@@ -187,6 +192,11 @@ impl Established {
             self.refused.remove(&rule);
             cx.tell(&self.parts.peer.id, What::ChildExhausted { rule, child: id });
         }
+    }
+
+    /// Tells whether a rule has a child, made or about to be.
+    pub(crate) fn holds(&self, rule: &Name) -> bool {
+        self.children.iter().any(|child| child.delete_at.is_none() && child.config.rule == *rule)
     }
 
     /// Returns when both have to prove anew who they are: while a quarter of the time is left for which the peer's certificate is

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use espalier_ike::{Auth, PeerConfig};
-use espalier_model::profile::{AdditionalKeyExchanges, Profile};
+use espalier_model::profile::{Activation, AdditionalKeyExchanges, Profile};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -145,6 +145,40 @@ fn a_hundred_endpoints_that_start_at_once_end_with_one_sa_for_each_pair() {
         world.run(Duration::from_secs(10));
         world.rest();
         world.assert_whole(&format!("run {run}, {way:?}"));
+    });
+}
+
+#[test]
+fn rules_on_demand_wait_for_packets_and_end_with_one_sa_for_each_pair() {
+    const NODES: usize = 5;
+    each("rules_on_demand_wait_for_packets_and_end_with_one_sa_for_each_pair", seeds(), |seed| {
+        let way = if seed % 2 == 0 { Start::Named } else { Start::Both };
+        let mut rng = StdRng::seed_from_u64(seed ^ 0xa5c);
+        let mut world = World::new(seed, NODES, BAD);
+        start(&mut world, seed, &Profile { activation: Activation::OnDemand, ..profile(seed) }, way);
+        world.rest();
+        assert!(world.nodes.iter().all(|node| node.endpoint.sa_count() == 0), "seed {seed}: nobody has asked");
+        let pairs: Vec<_> = (0..NODES).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+        for (one, other) in pairs.iter().copied() {
+            // One end, the other, or both within what a message takes.
+            let first = rng.random_range(0..3);
+            if first != 0 {
+                world.acquire(one, other);
+            }
+            world.run(Duration::from_millis(rng.random_range(0..60)));
+            if first != 1 {
+                world.acquire(other, one);
+            }
+        }
+        // What is lost in a collision is asked for again.
+        for _ in 0..30 {
+            world.run(Duration::from_secs(1));
+            for (one, other) in pairs.iter().copied() {
+                world.acquire(one, other);
+            }
+        }
+        world.rest();
+        world.assert_whole(&format!("seed {seed}, {way:?}"));
     });
 }
 

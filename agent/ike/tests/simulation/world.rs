@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use espalier_ike::{Auth, ChildConfig, Endpoint, EndpointConfig, LocalIdentity, Now, Output, PeerConfig};
 use espalier_model::identity::{Identity, Name};
 use espalier_model::profile::Profile;
-use espalier_model::sa::{ChildId, ChildSa, Direction, UdpPath};
+use espalier_model::sa::{ChildId, ChildSa, Direction, SaEvent, UdpPath};
 use espalier_model::secret::Secret;
-use espalier_model::selector::{PortRange, Protocol, TrafficSelector};
+use espalier_model::selector::{Flow, PortRange, Protocol, TrafficSelector};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -215,6 +215,18 @@ impl World {
         let now = self.now_at(node);
         self.nodes[node].endpoint.configure(now, peers);
         self.collect(node);
+    }
+
+    /// Has a packet at a node ask for the SA of its rule, where there is none.
+    pub(crate) fn acquire(&mut self, here: usize, there: usize) {
+        if self.nodes[here].outbound.contains_key(&rule(here, there)) {
+            return;
+        }
+        let source = |node: usize| IpAddr::from([10, 0, u8::try_from(node).unwrap(), 1]);
+        let flow = Flow { source: source(here), destination: source(there), protocol: 17, ports: Some((1, 1)) };
+        let now = self.now_at(here);
+        self.nodes[here].endpoint.handle_event(now, &SaEvent::Acquire { rule: rule(here, there), flow });
+        self.collect(here);
     }
 
     /// Lets everything come to rest that waits for a peer that says no more.
