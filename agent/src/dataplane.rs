@@ -2,7 +2,7 @@
 
 pub mod userspace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use espalier_esp::SaError;
@@ -13,11 +13,12 @@ use thiserror::Error;
 
 /// What moves packets.
 pub trait DataPlane {
-    /// Sets the policy, whole. What no rule protects does not pass.
+    /// Sets the policy, whole. What no rule protects does not pass. Packets of the rules `on_demand` ask for an SA where there is
+    /// none ([`SaEvent::Acquire`]), and wait for it a while.
     ///
     /// # Errors
     /// The policy before stays in force.
-    fn apply(&mut self, rules: &[Rule]) -> Result<(), DataPlaneError>;
+    fn apply(&mut self, rules: &[Rule], on_demand: &BTreeSet<Name>) -> Result<(), DataPlaneError>;
 
     /// Sets how long packets of each rule may be that paths carry whole: what connections through the tunnel agree on.
     fn set_mtus(&mut self, mtus: BTreeMap<Name, u16>);

@@ -78,7 +78,7 @@ impl Node {
         let (network, tun) = Network::set_up(plan)?;
         let (letterbox, inbox) = door::inbox();
         let (mut plane, narrow) = Userspace::start(tun, esp, letterbox.clone(), offloads)?;
-        plane.apply(&network.virtual_addresses().rules(plan))?;
+        plane.apply(&network.virtual_addresses().rules(plan), &plan.on_demand())?;
         plane.set_mtus(network.longest(plan));
         let keepers = [endpoint.doorkeeper(now()), endpoint.doorkeeper(now())];
         let door = Door::open(sockets, keepers, letterbox)?;
@@ -140,7 +140,7 @@ impl Node {
             self.endpoint.set_revocation_lists(now(), reconcile::revocation_lists(to)?)?;
         }
         // First what may pass, then who may send it, then where it goes.
-        self.plane.apply(&self.network.virtual_addresses().rules(to))?;
+        self.plane.apply(&self.network.virtual_addresses().rules(to), &to.on_demand())?;
         self.endpoint.configure(now(), peers);
         self.network.follow(to)?;
         self.plane.set_mtus(self.network.longest(to));
@@ -279,7 +279,7 @@ impl Node {
     /// Puts the addresses that go with a peer's SA to use.
     fn assign(&mut self, peer: Identity, addresses: Vec<IpAddr>) -> Result<(), RunError> {
         self.network.assign(&self.plan, peer.clone(), addresses.clone())?;
-        self.plane.apply(&self.network.virtual_addresses().rules(&self.plan))?;
+        self.plane.apply(&self.network.virtual_addresses().rules(&self.plan), &self.plan.on_demand())?;
         tracing::info!(%peer, ?addresses, "virtual addresses");
         Ok(())
     }

@@ -64,14 +64,20 @@ pub struct ControllerStatus {
 pub struct PeerStatus {
     /// Its identity.
     pub id: String,
-    /// Whether every SA that the plan wants stands.
+    /// Whether every SA that the plan wants stands. Rules on demand want none before there are packets.
     pub up: bool,
     /// Whether it is away and has to call: its address is not known, or this node gives it addresses, which only the end that
     /// starts can ask for.
     #[serde(default)]
     pub away: bool,
-    /// The rules that have no child SA.
+    /// The rules that have no child SA, and should.
     pub missing: Vec<String>,
+    /// The rules on demand that have none: nothing has asked for it.
+    #[serde(default)]
+    pub waiting: Vec<String>,
+    /// The rules on demand that have none yet, but packets that ask for it.
+    #[serde(default)]
+    pub wanted: Vec<String>,
     /// The underlay path, as `local > remote`; empty without an IKE SA.
     pub path: String,
     /// The key exchanges of the IKE SA, as in `x25519+mlkem768`; empty without one.

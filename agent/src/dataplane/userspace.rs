@@ -4,6 +4,7 @@
 //! Packets pass in bulk wherever the kernel has a way for it, see [`Offloads`]; each thread keeps their order. Workers read one
 //! snapshot of SPD and SAD per packet batch. The control side builds the next snapshot and swaps it in.
 
+mod demand;
 mod inbound;
 mod offloads;
 mod outbound;
@@ -11,7 +12,7 @@ mod raw;
 mod totals;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 pub use offloads::Offloads;
 use offloads::States;
 use raw::RawSockets;
-pub use totals::{Total, Totals};
+pub use totals::{Level, Total, Totals};
 use turns::Turns;
 
 use super::{DataPlane, DataPlaneError};
@@ -60,8 +61,8 @@ struct Shared {
     stray_told: AtomicU64,
     letterbox: Letterbox,
     stop: AtomicBool,
-    /// For each worker.
-    stopped: [Waker; 3],
+    /// For each worker: wakes it when it is to stop, and the one that sends when an SA has come for what waits.
+    wakers: [Waker; 3],
 }
 
 /// The data plane. Its workers stop when it is dropped.
@@ -172,14 +173,14 @@ impl Shared {
             stray_told: AtomicU64::new(0),
             letterbox,
             stop: AtomicBool::new(false),
-            stopped: [Waker::new()?, Waker::new()?, Waker::new()?],
+            wakers: [Waker::new()?, Waker::new()?, Waker::new()?],
         })
     }
 }
 
 impl DataPlane for Userspace {
-    fn apply(&mut self, rules: &[Rule]) -> Result<(), DataPlaneError> {
-        self.swap(|tables| tables.with_policy(Spd::compile(rules)));
+    fn apply(&mut self, rules: &[Rule], on_demand: &BTreeSet<Name>) -> Result<(), DataPlaneError> {
+        self.swap(|tables| tables.with_policy(Spd::compile(rules).with_on_demand(on_demand)));
         Ok(())
     }
 
@@ -221,6 +222,8 @@ impl DataPlane for Userspace {
         self.swap(|tables| tables.with_outbound(half));
         // The peer may give up what was used before once it hears from us again (RFC 7296 §2.8).
         self.shared.turns.pass();
+        let [sender, _, _] = &self.shared.wakers;
+        sender.wake();
         Ok(())
     }
 
@@ -258,7 +261,7 @@ impl DataPlane for Userspace {
 impl Drop for Userspace {
     fn drop(&mut self) {
         self.shared.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.shared.stopped.iter().for_each(Waker::wake);
+        self.shared.wakers.iter().for_each(Waker::wake);
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
                 tracing::error!("a packet worker had panicked");

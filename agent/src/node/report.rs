@@ -1,11 +1,11 @@
 //! What the running node tells of itself: to the controller, and to who asks on the node.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use espalier_esp::DropReason;
 use espalier_ike::{ChildStatus, IkeStatus};
+use espalier_model::identity::Name;
 use espalier_model::plan::{PlannedPeer, VirtualAddresses};
 use espalier_model::sa::SaUsage;
 use espalier_proto::v1::{ChildSa, IkeSa};
@@ -51,8 +51,8 @@ impl Node {
         for sa in self.endpoint.status() {
             standing.entry(sa.peer.clone()).or_default().push(sa);
         }
-        let none = Vec::new();
-        let peer = |peer: &PlannedPeer| self.peer(peer, standing.get(&peer.id).unwrap_or(&none));
+        let (none, on_demand) = (Vec::new(), self.plan.on_demand());
+        let peer = |peer: &PlannedPeer| self.peer(peer, &on_demand, standing.get(&peer.id).unwrap_or(&none));
         status.peers = self.plan.peers.iter().map(peer).collect();
         status.offloads = self.plane.offloads();
         let totals = self.plane.totals();
@@ -63,6 +63,7 @@ impl Node {
             ("to_node", &totals.to_tun),
         ];
         status.packets = packets.iter().map(|(name, total)| ((*name).to_owned(), total.get())).collect();
+        status.packets.insert("held".to_owned(), totals.held.get());
         let dropped = |reason: &DropReason| (reason.name().to_owned(), self.plane.counters().get(*reason));
         status.dropped = DropReason::ALL.iter().map(dropped).collect();
         let (counters, door) = (self.endpoint.counters(), self.door.counters());
@@ -81,17 +82,23 @@ impl Node {
         status.ike = ike.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
     }
 
-    fn peer(&self, peer: &PlannedPeer, standing: &[IkeStatus]) -> PeerStatus {
+    fn peer(&self, peer: &PlannedPeer, on_demand: &BTreeSet<Name>, standing: &[IkeStatus]) -> PeerStatus {
         let children: Vec<_> = standing.iter().flat_map(|sa| &sa.children).map(|child| self.child(child)).collect();
         let wanted = self.plan.rules.iter().filter(|rule| rule.peer.as_ref() == Some(&peer.id)).map(|rule| &rule.name);
-        let missing = wanted.filter(|rule| children.iter().all(|child| child.rule != rule.as_str()));
-        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        let without = wanted.filter(|rule| children.iter().all(|child| child.rule != rule.as_str()));
+        let (lazy, missing): (Vec<&Name>, Vec<&Name>) = without.partition(|rule| on_demand.contains(*rule));
+        let (wanted, waiting): (Vec<&Name>, Vec<&Name>) =
+            lazy.iter().partition(|rule| self.endpoint.is_wanted(now(), rule));
+        let asks = matches!(peer.virtual_addresses, Some(VirtualAddresses::Request(_)));
+        let idle = !lazy.is_empty() && !asks;
         let latest = standing.iter().max_by_key(|sa| sa.since);
         PeerStatus {
             id: peer.id.to_string(),
-            up: latest.is_some() && missing.is_empty(),
+            up: missing.is_empty() && (latest.is_some() || idle),
             away: latest.is_none() && has_to_call(peer),
-            missing,
+            missing: texts(&missing),
+            waiting: texts(&waiting),
+            wanted: texts(&wanted),
             path: latest.map_or_else(String::new, |sa| format!("{} > {}", sa.path.local, sa.path.remote)),
             key_exchange: latest.map_or_else(String::new, |sa| sa.key_exchange.clone()),
             nat: latest.map_or_else(String::new, |sa| sa.nat.to_string()),
@@ -129,6 +136,6 @@ const fn has_to_call(peer: &PlannedPeer) -> bool {
     peer.endpoints.is_empty() || matches!(peer.virtual_addresses, Some(VirtualAddresses::Pool(_)))
 }
 
-fn texts(addresses: &[IpAddr]) -> Vec<String> {
-    addresses.iter().map(ToString::to_string).collect()
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }

@@ -17,6 +17,8 @@ impl Status {
     pub fn metrics(&self) -> Result<String, Error> {
         let mut registry = Registry::with_prefix("espalier_agent");
         let children = || self.peers.iter().flat_map(|peer| &peer.children);
+        let waiting = self.peers.iter().map(|peer| peer.waiting.len()).sum();
+        let wanted = self.peers.iter().map(|peer| peer.wanted.len()).sum();
         let gauges = [
             ("peers", "Peers of the plan", count(self.peers.len())),
             ("peers_up", "Peers with all that the plan wants", count(self.peers.iter().filter(|peer| peer.up).count())),
@@ -25,6 +27,9 @@ impl Status {
                 "Peers that have to call, and are away",
                 count(self.peers.iter().filter(|peer| peer.away).count()),
             ),
+            ("rules_waiting", "Rules on demand that nothing has asked for", count(waiting)),
+            ("rules_wanted", "Rules on demand that packets ask for, and that have no child SA yet", count(wanted)),
+            ("held_packets", "Packets that wait for an SA", clamp(self.packets("held"))),
             ("child_sas", "Child SA pairs that stand", count(children().count())),
             ("ready", "1 where all that this node can bring about stands", i64::from(self.is_ready())),
             ("controller_connected", "1 where plans come from the controller", connected(self)),

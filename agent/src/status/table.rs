@@ -48,6 +48,8 @@ impl fmt::Display for Status {
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fmt::Result {
     let state = match (peer.up, peer.away) {
+        (true, _) if !peer.wanted.is_empty() => "calls",
+        (true, _) if peer.path.is_empty() => "idle",
         (true, _) => "up",
         (false, true) => "away",
         (false, false) => "DOWN",
@@ -79,7 +81,14 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &PeerStatus, width: usize) -> fm
     if !peer.dns.is_empty() {
         writeln!(f, "{:width$}  name servers {}", "", peer.dns.join(", "))?;
     }
-    peer.missing.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}", ""))
+    let reasons = [
+        (&peer.missing, ""),
+        (&peer.wanted, ": on demand, and packets ask for it"),
+        (&peer.waiting, ": on demand, waits for a packet"),
+    ];
+    reasons.iter().try_for_each(|(rules, why)| {
+        rules.iter().try_for_each(|rule| writeln!(f, "{:width$}  no child SA for rule {rule}{why}", ""))
+    })
 }
 
 /// Writes a time with its two largest units.
@@ -118,6 +127,8 @@ mod tests {
             up: !children.is_empty(),
             away: false,
             missing: if children.is_empty() { vec!["default".to_owned()] } else { Vec::new() },
+            waiting: Vec::new(),
+            wanted: Vec::new(),
             path: "192.0.2.1:4500 > 192.0.2.2:4500".to_owned(),
             key_exchange: "x25519+mlkem768".to_owned(),
             nat: "theirs".to_owned(),
@@ -169,6 +180,22 @@ mod tests {
         assert!(text.contains("DOWN") && !text.contains("no_sa"));
         assert!(!status().is_ready());
         assert_eq!(status().down(), ["c"]);
+    }
+
+    #[test]
+    fn a_peer_whose_rules_wait_for_packets_is_idle_and_not_down() {
+        let mut status = status();
+        let peer = &mut status.peers[1];
+        (peer.up, peer.waiting) = (true, std::mem::take(&mut peer.missing));
+        peer.path.clear();
+        let text = status.to_string();
+        assert!(text.contains("c     idle") && text.contains("rule default: on demand, waits for a packet"), "{text}");
+        assert!(status.is_ready());
+        let peer = &mut status.peers[1];
+        peer.wanted = std::mem::take(&mut peer.waiting);
+        let text = status.to_string();
+        assert!(text.contains("c     calls") && text.contains("rule default: on demand, and packets ask"), "{text}");
+        assert!(status.is_ready());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{FRAME, Shared};
 /// Runs until the data plane stops.
 pub(super) fn run(shared: &Shared) {
     let mut worker = Worker::new(shared);
-    let ([v4, v6], [_, stopped, _]) = (&shared.sockets, &shared.stopped);
+    let ([v4, v6], [_, stopped, _]) = (&shared.sockets, &shared.wakers);
     while !shared.stop.load(Relaxed) {
         if poll::wait([v4.as_fd(), v6.as_fd(), stopped.as_fd()], None).is_err() {
             return;

@@ -15,6 +15,7 @@ use espalier_sys::poll;
 use espalier_sys::tun::Tun;
 use espalier_sys::udp::{RawSocket, Trains};
 
+use super::demand::Waiting;
 use super::offloads::{Offload, State};
 use super::raw::room;
 use super::{FRAME, Shared};
@@ -22,11 +23,12 @@ use super::{FRAME, Shared};
 /// Runs until the data plane stops.
 pub(super) fn run(shared: &Shared) {
     let mut worker = Worker::new(shared);
-    let [stopped, _, _] = &shared.stopped;
+    let [waker, _, _] = &shared.wakers;
     while !shared.stop.load(Relaxed) {
         let tun = shared.tun.load();
-        if poll::wait([tun.as_fd(), stopped.as_fd()], None).is_err() {
-            return;
+        let Ok([_, woken]) = poll::wait([tun.as_fd(), waker.as_fd()], worker.patience()) else { return };
+        if woken {
+            waker.clear();
         }
         if let Err(error) = worker.turn(shared) {
             tracing::warn!(%error, "the interface is gone: nothing is sent until there is another");
@@ -37,17 +39,20 @@ pub(super) fn run(shared: &Shared) {
 
 /// Waits until there is another interface.
 fn await_another(shared: &Shared, gone: &Arc<Tun>) {
-    let [stopped, _, _] = &shared.stopped;
+    let [waker, _, _] = &shared.wakers;
     while !shared.stop.load(Relaxed) && Arc::ptr_eq(&shared.tun.load(), gone) {
-        let _ = poll::wait([stopped.as_fd()], Some(PATIENCE));
+        if matches!(poll::wait([waker.as_fd()], Some(PATIENCE)), Ok([true])) {
+            waker.clear();
+        }
     }
 }
 
-/// What the thread works with. It allocates nothing once it is made.
+/// What the thread works with. It allocates nothing once it is made, unless a packet has to wait.
 pub(super) struct Worker {
     frame: Vec<u8>,
     rooms: Rooms,
     lanes: Lanes,
+    waiting: Waiting,
 }
 
 /// Room for what cannot be sealed in place.
@@ -85,13 +90,22 @@ impl Worker {
         let udp = [Trains::new(ARENA, coupling), Trains::new(ARENA, coupling)];
         let lanes = Lanes { udp, esp: room(ARENA), packets: room(ARENA) };
         let rooms = Rooms { single: vec![0; FRAME], whole: vec![0; FRAME], cut: 0 };
-        Self { frame: vec![0; FRAME], rooms, lanes }
+        Self { frame: vec![0; FRAME], rooms, lanes, waiting: Waiting::default() }
+    }
+
+    /// Returns how long the worker may rest at most.
+    fn patience(&self) -> Option<Duration> {
+        self.waiting.patience()
     }
 
     /// Forwards the frames that are there, and leaves none unsent.
     pub(super) fn turn(&mut self, shared: &Shared) -> io::Result<()> {
         let _turn = shared.turns.begin();
         let (tables, tun) = (shared.tables.load(), shared.tun.load());
+        if !self.waiting.is_empty() {
+            let Self { waiting, lanes, rooms, .. } = self;
+            waiting.serve(shared, &tables, |segments| lanes.seal(shared, &tables, segments, rooms));
+        }
         for _ in 0..TURN {
             match tun.read(&mut self.frame) {
                 Ok(length) => self.take(shared, &tables, length),
@@ -104,14 +118,17 @@ impl Worker {
     }
 
     fn take(&mut self, shared: &Shared, tables: &Tables, length: usize) {
-        let Self { frame, rooms, lanes } = self;
-        let Ok(segments) = Segments::of(frame.get(..length).unwrap_or_default()) else {
+        let Self { frame, rooms, lanes, waiting } = self;
+        let frame = frame.get(..length).unwrap_or_default();
+        let Ok(segments) = Segments::of(frame) else {
             shared.totals.from_tun.add(1);
             return shared.counters.count(DropReason::Malformed);
         };
         let packets = segments.count();
         shared.totals.from_tun.add(packets);
-        if let Err(reason) = lanes.seal(shared, tables, segments, rooms) {
+        if let Err(reason) = lanes.seal(shared, tables, segments, rooms)
+            && let Err(reason) = waiting.take(shared, tables, frame, reason)
+        {
             shared.counters.count_many(reason, packets);
         }
     }

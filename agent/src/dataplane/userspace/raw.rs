@@ -52,7 +52,7 @@ impl RawSockets {
 /// Receives until the data plane stops.
 pub(super) fn run(shared: &Shared) {
     let Some(sockets) = shared.raw.load_full() else { return };
-    let (mut worker, [_, _, stopped]) = (Worker::new(shared), &shared.stopped);
+    let (mut worker, [_, _, stopped]) = (Worker::new(shared), &shared.wakers);
     let ([esp4, esp6], [ah4, ah6]) = (&sockets.esp, &sockets.ah);
     while !shared.stop.load(Relaxed) {
         let waiting = [esp4.as_fd(), esp6.as_fd(), ah4.as_fd(), ah6.as_fd(), stopped.as_fd()];

@@ -9,6 +9,7 @@ use espalier_esp::DropReason;
 use super::*;
 use ends::{Ends, planes, worker};
 
+mod demand;
 mod ends;
 
 const PORT: u16 = 5_201;
@@ -60,13 +61,13 @@ fn datagrams(ends: &Ends, to: IpAddr, count: usize) {
     }
 }
 
-/// Checks that each packet that came went on or was dropped, once the workers rest.
+/// Checks that each packet that came went on, was dropped or waits, once the workers rest.
 fn assert_accounted_for(plane: &Userspace) {
     let totals = plane.totals();
     let even = || {
         let dropped: u64 = DropReason::ALL.iter().map(|reason| plane.counters().get(*reason)).sum();
         let [a, b, c, d] = [&totals.from_tun, &totals.to_wire, &totals.from_wire, &totals.to_tun].map(Total::get);
-        b + d > 0 && a + totals.fragments.get() + c == b + d + dropped
+        a + c > 0 && a + totals.fragments.get() + c == b + d + dropped + totals.held.get()
     };
     let rests = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(10));

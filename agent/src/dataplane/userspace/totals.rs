@@ -1,4 +1,4 @@
-//! Packets that came and went: each that came went on, or was dropped for one reason.
+//! Packets that came and went: each that came went on, was dropped for one reason, or waits.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Totals {
     /// Came from the node.
     pub from_tun: Total,
+    /// Of them, wait for an SA now.
+    pub held: Level,
     /// Went to peers.
     pub to_wire: Total,
     /// Of these, fragments but the first of packets that were longer than their path takes.
@@ -15,6 +17,22 @@ pub struct Totals {
     pub from_wire: Total,
     /// Went to the node.
     pub to_tun: Total,
+}
+
+/// A number that one worker sets and anyone reads.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Returns it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn set(&self, packets: usize) {
+        self.0.store(u64::try_from(packets).unwrap_or(u64::MAX), Relaxed);
+    }
 }
 
 /// A number that only grows. Workers write, a batch at a time; anyone reads.

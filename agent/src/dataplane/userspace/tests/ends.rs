@@ -168,14 +168,29 @@ fn half(ends: &Ends, place: u8, from: u8) -> ChildSa {
 
 /// Starts a data plane at each end.
 pub(super) fn planes(ends: &Ends, offloads: Offloads) -> [Userspace; 2] {
+    let mut planes = bare_planes(ends, offloads, &BTreeSet::new());
+    install(ends, &mut planes);
+    planes
+}
+
+/// Starts a data plane at each end, with a rule and no SA.
+pub(super) fn bare_planes(ends: &Ends, offloads: Offloads, on_demand: &BTreeSet<Name>) -> [Userspace; 2] {
     [(&ends.a, 1), (&ends.b, 2)].map(|(end, place)| {
         let (tun, sockets) = ports(end, place, ends.underlay_ipv4);
         let (mut plane, _) = Userspace::start(tun, sockets, door::inbox().0, offloads).unwrap();
-        plane.apply(&[rule(place)]).unwrap();
-        plane.install_inbound(&InboundSa(half(ends, place, 3 - place))).unwrap();
-        plane.use_outbound(&OutboundSa(half(ends, place, place))).unwrap();
+        plane.apply(&[rule(place)], on_demand).unwrap();
         plane
     })
+}
+
+/// Installs the SA of both ends, the inbound halves first.
+pub(super) fn install(ends: &Ends, planes: &mut [Userspace; 2]) {
+    for (plane, place) in planes.iter_mut().zip([1, 2]) {
+        plane.install_inbound(&InboundSa(half(ends, place, 3 - place))).unwrap();
+    }
+    for (plane, place) in planes.iter_mut().zip([1, 2]) {
+        plane.use_outbound(&OutboundSa(half(ends, place, place))).unwrap();
+    }
 }
 
 /// Makes what the threads of each end have, without the threads.
