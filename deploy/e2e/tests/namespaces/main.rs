@@ -7,6 +7,7 @@ mod leaks;
 mod load;
 mod mtu;
 mod offloads;
+mod on_demand;
 mod selectors;
 
 use std::fs;

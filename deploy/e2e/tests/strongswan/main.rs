@@ -13,6 +13,7 @@ mod mobike;
 mod nat;
 mod negotiation;
 mod offloads;
+mod on_demand;
 mod ppk;
 mod reauth;
 mod rekey;
