@@ -1,4 +1,5 @@
-//! Which forms of packets a plan may ask for, and for which of them it asks on demand. What a data plane can carry besides is its own affair.
+//! Which forms of packets a plan may ask for, and which rules ask for their SAs on demand. What a data plane can carry besides is its
+//! own affair.
 
 use std::collections::BTreeSet;
 
