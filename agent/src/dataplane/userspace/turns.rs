@@ -25,11 +25,11 @@ impl Turns {
     /// Waits until no turn is under way that began before: nothing is sent any more by what stood then. Tells whether that came
     /// true in time.
     pub(super) fn pass(&self) -> bool {
-        self.pass_within(LONGEST)
+        self.pass_since(self.0.load(SeqCst), LONGEST)
     }
 
-    fn pass_within(&self, longest: Duration) -> bool {
-        let (seen, until) = (self.0.load(SeqCst), Instant::now() + longest);
+    fn pass_since(&self, seen: u64, longest: Duration) -> bool {
+        let until = Instant::now() + longest;
         while seen % 2 == 1 && self.0.load(SeqCst) == seen {
             if Instant::now() > until {
                 return false;
@@ -52,13 +52,13 @@ mod tests {
 
     #[test]
     fn a_turn_that_began_before_is_waited_for_and_no_other() {
-        let turns = Turns::default();
+        let turns = &Turns::default();
         assert!(turns.pass(), "a worker that rests");
         let turn = turns.begin();
         assert!(!turns.pass(), "a worker that hangs holds nobody up for long");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.pass_within(Duration::from_secs(60)));
-            thread::sleep(Duration::from_millis(1));
+            let seen = turns.0.load(SeqCst);
+            let waiting = scope.spawn(move || turns.pass_since(seen, Duration::from_secs(60)));
             drop(turn);
             let _next = turns.begin();
             assert!(waiting.join().unwrap());
