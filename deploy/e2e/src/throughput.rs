@@ -1,7 +1,7 @@
 //! What one TCP connection through a tunnel carries.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,9 @@ use crate::lab::Host;
 /// # Errors
 /// There is no connection.
 pub fn measure(from: &Host, to: (&Host, IpAddr), time: Duration) -> Result<f64> {
-    let address = SocketAddr::new(to.1, 5201);
-    let listener = to.0.namespace.enter(|| TcpListener::bind(address))??;
+    // Any port: one that was used before may still be held by a process that another test is just starting.
+    let listener = to.0.namespace.enter(|| TcpListener::bind((to.1, 0)))??;
+    let address = listener.local_addr()?;
     let receiver = thread::spawn(move || -> std::io::Result<(u64, Duration)> {
         let (mut stream, _) = listener.accept()?;
         let (mut buffer, mut bytes, start) = (vec![0; 1 << 20], 0, Instant::now());

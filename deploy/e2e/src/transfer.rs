@@ -1,14 +1,15 @@
 //! Bytes by TCP and by UDP, each of which is looked at where it arrives.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use espalier_sys::netns::NetNs;
 
-const PORT: u16 = 5_301;
+/// Any port: one that was used before may still be held by a process that another test is just starting.
+const ANY_PORT: u16 = 0;
 /// A transfer that makes no progress for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Datagrams that are under way at once: no buffer is too small for them.
@@ -19,8 +20,8 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// There is no connection, it stands still, or what arrives is something else.
 pub fn stream(from: &NetNs, (to, address): (&NetNs, IpAddr), bytes: usize) -> Result<()> {
-    let address = SocketAddr::new(address, PORT);
-    let listener = to.enter(|| TcpListener::bind(address))??;
+    let listener = to.enter(|| TcpListener::bind((address, ANY_PORT)))??;
+    let address = listener.local_addr()?;
     let sent = content(bytes, 0);
     let expected = sent.clone();
     let receiver = thread::spawn(move || -> Result<()> {
@@ -44,8 +45,8 @@ pub fn stream(from: &NetNs, (to, address): (&NetNs, IpAddr), bytes: usize) -> Re
 /// # Errors
 /// One is lost, or is another one.
 pub fn datagrams(from: &NetNs, (to, address): (&NetNs, IpAddr), count: usize, length: usize) -> Result<()> {
-    let address = SocketAddr::new(address, PORT);
-    let receiver = to.enter(|| UdpSocket::bind(address))??;
+    let receiver = to.enter(|| UdpSocket::bind((address, ANY_PORT)))??;
+    let address = receiver.local_addr()?;
     receiver.set_read_timeout(Some(PATIENCE))?;
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let sender = from.enter(|| UdpSocket::bind(any))??;

@@ -139,13 +139,15 @@ impl<'j> Scene<'j> {
         let states = self.states();
         let protocol = if ah.is_some() { "ah" } else { "esp" };
         let count = |text: &str| states.matches(text).count();
-        assert_eq!(count("\tproto "), 2, "one SA each way:\n{states}");
-        assert_eq!(count(&format!("\tproto {protocol} ")), 2, "{states}");
-        assert_eq!(count(&format!(" mode {mode}\n")), 2, "{states}");
-        assert_eq!(count("encap type espinudp"), if encapsulation == Encapsulation::Udp { 2 } else { 0 }, "{states}");
-        assert_eq!(count("esn context:"), if esn { 2 } else { 0 }, "{states}");
-        assert_eq!(count(" failed 0\n"), 2, "nothing is refused:\n{states}");
-        assert_eq!(count(" 0(packets)"), 0, "both are used:\n{states}");
+        // Where the gateway took seconds to start, the agent has started as well: the pair that lost stands for a while.
+        let (all, both_started) = (count("\tproto "), self.agent.program.log().contains("IKE SA replaced"));
+        assert!(all == 2 || (all == 4 && both_started), "one SA each way:\n{states}");
+        assert_eq!(count(&format!("\tproto {protocol} ")), all, "{states}");
+        assert_eq!(count(&format!(" mode {mode}\n")), all, "{states}");
+        assert_eq!(count("encap type espinudp"), if encapsulation == Encapsulation::Udp { all } else { 0 }, "{states}");
+        assert_eq!(count("esn context:"), if esn { all } else { 0 }, "{states}");
+        assert_eq!(count(" failed 0\n"), all, "nothing is refused:\n{states}");
+        assert!(count(" 0(packets)") <= all - 2, "two are used:\n{states}");
     }
 
     /// Returns the kernel's SAs with this node.
