@@ -63,8 +63,9 @@ fn put_behind(gateway: &Host) -> NetNs {
         &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"],
         &["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"],
     ] {
-        let mut command = gateway.namespace.command(words[0]);
-        command.args(&words[1..]);
+        let (program, arguments) = words.split_first().unwrap();
+        let mut command = gateway.namespace.command(program);
+        command.args(arguments);
         output(command).unwrap();
     }
     host

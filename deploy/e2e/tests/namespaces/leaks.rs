@@ -244,8 +244,9 @@ fn link_address(host: &Host) -> String {
 }
 
 fn run(namespace: &NetNs, words: &[&str]) {
-    let mut command = namespace.command(words[0]);
-    command.args(&words[1..]);
+    let (program, arguments) = words.split_first().unwrap();
+    let mut command = namespace.command(program);
+    command.args(arguments);
     output(command).unwrap();
 }
 
